@@ -1,0 +1,68 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Version identifies one written state of a record. It is opaque and only
+// compared for equality; 0 means that the record does not exist.
+type Version uint64
+
+// Record is what a store holds under a key.
+type Record struct {
+	Value   []byte  // nil when the record does not exist
+	Version Version // 0 when the record does not exist
+}
+
+// Write is one change of one record.
+type Write struct {
+	Key   string // at most 512 bytes
+	Value []byte // at most 64 KiB; nil deletes the record
+	// Expires is the instant from which the record no longer exists, in
+	// millisecond precision. The zero time means never.
+	Expires time.Time
+	// Ending marks a write that ends a session or otherwise takes access away.
+	// A store that is short of space still accepts it.
+	Ending bool
+}
+
+// Store keeps records. It holds no rule: every rule stands in this package as
+// a function over records, and is carried out as one compare-and-swap on one
+// record. So an engine needs nothing beyond these methods, and a cluster that
+// is atomic for one key at a time obeys the same rules.
+//
+// All methods are safe for concurrent use. They honour the context's deadline.
+// An error that does not wrap ErrConflict means that the store cannot answer
+// now (it wraps ErrUnavailable); the caller then refuses the request and
+// changes nothing. The package storetest holds every store to this contract.
+type Store interface {
+	// Get reads the records of the keys, in their order. A record that is
+	// missing or has expired comes back as the zero Record. It shows every
+	// Swap and Put that has returned, and may show one that is about to.
+	Get(ctx context.Context, keys ...string) ([]Record, error)
+
+	// Swap writes one record if its version is still the expected one (0: it
+	// must not exist), and returns the new version. Otherwise nothing is
+	// written and the error wraps ErrConflict. When Swap returns nil the
+	// change survives a crash of the process and of the machine. Deleting a
+	// record that does not exist, with expected 0, is no error.
+	Swap(ctx context.Context, expected Version, w Write) (Version, error)
+
+	// Put writes records whatever their version, for what may be lost: when it
+	// returns the change survives a crash of the process, and is on its way to
+	// the disk. It may be split into several transactions.
+	Put(ctx context.Context, writes []Write) error
+
+	// Sync returns when everything that Get may have shown before the call
+	// survives a crash of the machine.
+	Sync(ctx context.Context) error
+}
+
+// ErrConflict says that a record has changed since it was read.
+var ErrConflict = errors.New("record has changed")
+
+// ErrUnavailable says that the store cannot answer now: it is closed, full,
+// damaged, or out of reach. Errors of a store wrap it.
+var ErrUnavailable = errors.New("store unavailable")
