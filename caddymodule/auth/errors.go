@@ -43,6 +43,8 @@ type Error struct {
 	Detail       string        // a sentence for people; empty for the code's own
 	RetryAfter   time.Duration // 0: none
 	AttemptsLeft int           // -1: not said
+	Puzzle       *Puzzle       // work that lets the same request pass; nil: none does
+	Limit        string        // which limit refused a message; nobody outside is told
 	Err          error         // the fault behind it, for the log only
 }
 

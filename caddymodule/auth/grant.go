@@ -51,14 +51,29 @@ type Grant struct {
 	SessionExpiresAt time.Time
 	Now              time.Time
 	NewUser          bool
+	// DeviceProof makes the browser a known one of its number; empty after a
+	// refresh.
+	DeviceProof string
 }
 
 // StartRequest asks for a code.
 type StartRequest struct {
 	Phone       string // E.164
-	Channel     string // "sms" when empty
+	Country     string // the number's, ISO 3166; empty: unknown, then no limit counts by country
+	Channel     string // empty: that of the challenge, or sms
+	Locale      string // the languages that the person reads, as in Accept-Language; may be empty
 	ChallengeID string // set: resend the code of this challenge
 	ClientIP    string // empty: unknown, then no limit counts by address
+	DeviceProof string // of an earlier sign-in in this browser, unchecked
+	Proof       string // a solution of a Puzzle, unchecked
+}
+
+// channel is the one that a fresh challenge has.
+func (r StartRequest) channel() string {
+	if r.Channel == "" {
+		return "sms"
+	}
+	return r.Channel
 }
 
 // Pending is a challenge that waits for its code.
@@ -84,6 +99,7 @@ type VerifyRequest struct {
 	Code        string // digits
 	Device      DeviceInput
 	ClientIP    string
+	DeviceProof string     // of an earlier sign-in in this browser, unchecked
 	Kind        TicketKind // which credential the sign-in is to give
 }
 

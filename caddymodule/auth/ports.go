@@ -47,6 +47,9 @@ type Message struct {
 	Channel   string    `json:"channel"`
 	AppName   string    `json:"app_name"`
 	ExpiresAt time.Time `json:"expires_at"`
+	// Language is the text's, as a tag such as pt-BR, for whoever speaks it;
+	// empty when it is not known.
+	Language string `json:"-"`
 }
 
 // Outbox delivers messages in the background. One implementation stands in
@@ -62,13 +65,13 @@ type Outbox interface {
 // Account is what a directory says of a phone number.
 type Account struct {
 	UserID uint64
-	Type   string
-	Roles  []string
-	New    bool // made by this call
+	Type   string   // empty: Type and Roles stay as the user's record has them
+	Roles  []string // shared: do not change
 }
 
 // Directory says who a phone number is. It is asked only after the code was
-// right.
+// right. One that has a method DefaultRoles() []string says which roles a
+// review number may have; without it that is customer.
 type Directory interface {
 	// Resolve returns the number's account. A number without an account, and a
 	// banned one, is an Error with CodeAccountDisabled; any other error means

@@ -69,6 +69,7 @@ type User struct {
 	Roles     []string  `json:"user_roles"`
 	Banned    bool      `json:"banned,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
+	SignedIn  time.Time `json:"signed_in,omitzero"` // when a code was last right; zero: never yet
 	Sessions  []Seat    `json:"sessions,omitempty"`
 }
 
@@ -120,13 +121,20 @@ type Device struct {
 type Challenge struct {
 	ID        string         `json:"challenge_id"`
 	Phone     string         `json:"phone"`
+	Country   string         `json:"country,omitempty"`
 	Channel   string         `json:"channel"`
+	Length    int            `json:"code_length"` // as it was sent, whatever a reload has changed
 	ExpiresAt time.Time      `json:"expires_at"`
 	SentAt    time.Time      `json:"sent_at"` // of the last message
 	Sends     int            `json:"sends"`
-	Tries     int            `json:"tries"` // comparisons spent
-	Used      bool           `json:"used,omitempty"`
+	Tries     int            `json:"tries"`             // comparisons spent
+	UsedBy    string         `json:"used_by,omitempty"` // the session it led to; empty: unused
 	Delivery  DeliveryStatus `json:"delivery"`
+	Reported  DeliveryStatus `json:"reported,omitempty"` // by the provider, of the last message
+	// Suppressed tells that the last message did not go out, which nobody is told.
+	Suppressed bool `json:"suppressed,omitempty"`
+	// Tallied are the messages that a right code would be credited for.
+	Tallied int `json:"tallied,omitempty"`
 }
 
 // DeliveryStatus is how far a challenge's last message has come.

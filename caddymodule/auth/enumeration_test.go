@@ -1,0 +1,132 @@
+package auth_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+)
+
+// kinds of numbers that nobody may tell apart by asking for a code.
+var kindsOfNumbers = []string{"known", "unknown", "banned", "closed", "suppressed"}
+
+// enumerated is a world in which a number of the kind can ask for codes.
+// Strangers have this part of the budget.
+func enumerated(t testing.TB, kind string, strangers int) *world {
+	w := newWorld(t, func(s *auth.Settings) {
+		s.Limits = auth.Limits{
+			PhoneSends: hourly(9000), IPSends: hourly(9000), PrefixSends: hourly(9000), CountrySends: hourly(9000), IPCountries: hourly(3),
+			GlobalSends: hourly(2 * strangers), Reserve: 50, PrefixUnverified: hourly(9000), CountryUnverified: hourly(9000), GlobalUnverified: hourly(9000),
+		}
+	})
+	switch kind {
+	case "known":
+		w.signIn(alice, "phone")
+	case "banned":
+		g := w.signIn(alice, "phone")
+		if err := auth.ChangeUser(t.Context(), w.store, g.Identity.UserID, func(u *auth.User) { u.Banned = true }); err != nil {
+			t.Fatal(err)
+		}
+	case "closed":
+		w.Directory.(*auth.LocalDirectory).Registration = false
+	case "suppressed":
+		for range strangers {
+			w.start(bob)
+		}
+	}
+	// The outcome of a message comes later than the answer, as it does in truth.
+	w.Outbox = outboxFunc(func(m auth.Message, _ func(error)) error {
+		w.outbox.sent = append(w.outbox.sent, m)
+		return nil
+	})
+	return w
+}
+
+func hourly(n int) []auth.Limit { return []auth.Limit{{N: n, Window: time.Hour}} }
+
+// tracedStore writes down what is asked of a store, without the subjects.
+type tracedStore struct {
+	auth.Store
+	trace []string
+}
+
+func (s *tracedStore) Get(ctx context.Context, keys ...string) ([]auth.Record, error) {
+	s.trace = append(s.trace, fmt.Sprint("get ", len(keys)))
+	return s.Store.Get(ctx, keys...)
+}
+
+func (s *tracedStore) Swap(ctx context.Context, v auth.Version, w auth.Write) (auth.Version, error) {
+	s.trace = append(s.trace, "swap")
+	return s.Store.Swap(ctx, v, w)
+}
+
+func (s *tracedStore) Put(ctx context.Context, writes []auth.Write) error {
+	s.trace = append(s.trace, "put")
+	return s.Store.Put(ctx, writes)
+}
+
+func (s *tracedStore) Sync(ctx context.Context) error {
+	s.trace = append(s.trace, "sync")
+	return s.Store.Sync(ctx)
+}
+
+// Attack: asking for codes, to learn whose numbers are customers'. 200 requests
+// of each kind have the same answer and cost the same work, step by step. How
+// long they take is printed by BenchmarkEnumeration.
+func TestRequestsTellNoNumbersApart(t *testing.T) {
+	var first auth.Pending
+	var steps []string
+	for _, kind := range kindsOfNumbers {
+		w := enumerated(t, kind, 250)
+		traced := &tracedStore{Store: w.store}
+		w.Service.Store = traced
+		before := len(w.outbox.sent)
+		for i := range 200 {
+			traced.trace = nil
+			p, err := w.Start(t.Context(), auth.StartRequest{Phone: alice, Country: "SE", ClientIP: "192.0.2.1"})
+			wants(t, err, "")
+			asked := slices.Clone(traced.trace)
+			status, err := w.Status(t.Context(), p.ChallengeID)
+			if wants(t, err, ""); status.Status != auth.DeliveryQueued {
+				t.Errorf("%s: %+v", kind, status)
+			}
+			_, err = w.verify(p.ChallengeID, "wrong", "")
+			wants(t, err, auth.CodeOTPInvalid)
+			if len(p.ChallengeID) != 22 {
+				t.Errorf("%s: id %q", kind, p.ChallengeID)
+			}
+			if p.ChallengeID = ""; steps == nil {
+				first, steps = p, asked
+			}
+			if p != first || !slices.Equal(asked, steps) {
+				t.Fatalf("%s, request %d: %+v by %q; others: %+v by %q", kind, i+1, p, asked, first, steps)
+			}
+		}
+		if sent := len(w.outbox.sent) - before; sent != 200 && kind != "suppressed" || sent != 0 && kind == "suppressed" {
+			t.Errorf("%s: %d messages went out", kind, sent)
+		}
+	}
+}
+
+// BenchmarkEnumeration prints the median time of an answer of each kind.
+func BenchmarkEnumeration(b *testing.B) {
+	for _, kind := range kindsOfNumbers {
+		b.Run(kind, func(b *testing.B) {
+			w := enumerated(b, kind, 4000)
+			var took []time.Duration
+			for b.Loop() {
+				w.clock.pass(time.Second)
+				begin := time.Now()
+				_, err := w.Start(b.Context(), auth.StartRequest{Phone: alice, Country: "SE", ClientIP: "192.0.2.1"})
+				if took = append(took, time.Since(begin)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "median-ns")
+		})
+	}
+}

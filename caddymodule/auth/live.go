@@ -1,0 +1,351 @@
+package auth
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Live is the process's table of live sessions. A proxied request is answered
+// from it alone. It is shared by all configurations of a process, since a
+// session ended under one must be over under the next.
+//
+// Its entries hold no pointers: the garbage collector then skips the tables
+// however large they grow. With pointers, a million sessions cost a proxied
+// request a third of its time in marking.
+type Live struct {
+	shards   [liveShards]liveShard
+	profiles profiles
+	watchers watchers
+	perShard int
+}
+
+const (
+	liveShards = 256 // far more than cores, so that two requests seldom meet
+	deviceMax  = 64  // bytes of a device id
+)
+
+type liveShard struct {
+	mu    sync.Mutex
+	index map[SessionID]uint32
+	table []entry
+	dirty []uint32 // places whose touch the store does not know
+	hand  int      // of the clock that looks for cold entries
+	// changes counts what happened to sessions of this shard. A read of the
+	// store that saw it grow may be stale, and is done again.
+	changes uint64
+}
+
+// entry is one session in memory. Times are Unix milliseconds.
+type entry struct {
+	id           SessionID
+	userID       uint64
+	createdAt    int64
+	authTime     int64
+	expiresAt    int64
+	rotatedAt    int64
+	lastAccess   int64
+	lastActivity int64
+	usedAt       int64 // when the entry was last looked at, for eviction
+	generation   uint32
+	seen         uint32 // newest generation seen in use
+	profile      uint32
+	deviceLen    uint8
+	end          endCode
+	settled      bool // the end is in the store
+	doubt        bool // the store may know an end that we do not
+	dirty        bool // the touch is not yet in the store
+	device       [deviceMax]byte
+}
+
+// NewLive makes a table for at most about capacity sessions; colder ones leave
+// and come back from the store.
+func NewLive(capacity int) *Live {
+	l := &Live{perShard: max(16, capacity/liveShards)}
+	for i := range l.shards {
+		l.shards[i].index = map[SessionID]uint32{}
+	}
+	return l
+}
+
+func (l *Live) shard(id SessionID) *liveShard { return &l.shards[id[0]] }
+
+// use finds a session, moves its times if it lives, and returns a copy.
+func (l *Live) use(id SessionID, gen uint32, use Use, now int64, idle int64) (e entry, found bool) {
+	s := l.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, found := s.index[id]
+	if !found {
+		return e, false
+	}
+	p := &s.table[i]
+	if p.doubt && p.end == 0 {
+		return e, false // for the store to say
+	}
+	p.usedAt = now
+	p.lastAccess, p.lastActivity = past(p.lastAccess, now), past(p.lastActivity, now)
+	if p.end == 0 {
+		p.end = overdue(p.expiresAt, p.lastActivity, now, idle)
+	}
+	if p.end == 0 && gen <= p.generation {
+		s.touch(i, gen, use, now)
+	}
+	return *p, true
+}
+
+// peek returns a copy of a session's entry and changes nothing.
+func (l *Live) peek(id SessionID) (e entry, found bool) {
+	s := l.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, found := s.index[id]
+	if found {
+		e = s.table[i]
+	}
+	return e, found
+}
+
+// past is a time of use as it may be: one well in the future was taken by a
+// clock that has been set back since, and would keep a session from idling.
+func past(at, now int64) int64 {
+	if at > now+time.Minute.Milliseconds() {
+		return now
+	}
+	return at // clocks of nodes differ by a little
+}
+
+// overdue is the reason for which a session is over by the clock alone.
+func overdue(expiresAt, lastActivity, now, idle int64) endCode {
+	switch {
+	case now >= expiresAt:
+		return endCodeOf(EndExpired)
+	case now >= lastActivity+idle:
+		return endCodeOf(EndIdle)
+	}
+	return 0
+}
+
+func (s *liveShard) touch(i uint32, gen uint32, use Use, at int64) {
+	e := &s.table[i]
+	if !e.dirty {
+		e.dirty = true
+		s.dirty = append(s.dirty, i)
+	}
+	e.lastAccess = max(e.lastAccess, at)
+	if use == Activity {
+		e.lastActivity = max(e.lastActivity, at)
+	}
+	e.seen = max(e.seen, gen)
+}
+
+// stamp is taken before a read of the store and handed to insert after it.
+func (l *Live) stamp(id SessionID) uint64 {
+	s := l.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes
+}
+
+// insert adds what was read from the store. It refuses what was read before a
+// change: an ended session must not come in alive. Of a session that is there
+// already only the generation can be behind, and the end when it is in doubt.
+func (l *Live) insert(e entry, stamp uint64) bool {
+	s := l.shard(e.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changes != stamp {
+		return false
+	}
+	if i, found := s.index[e.id]; found {
+		p := &s.table[i]
+		p.generation, p.rotatedAt = max(p.generation, e.generation), max(p.rotatedAt, e.rotatedAt)
+		if p.doubt {
+			p.end, p.settled, p.doubt = e.end, e.settled, false
+		}
+		return true
+	}
+	i := s.slot(l.perShard)
+	s.table[i] = e
+	s.index[e.id] = i
+	return true
+}
+
+// slot finds room: that of a cold clean entry when the table is full, or a new
+// one. With nothing but dirty entries the table grows until the next flush.
+func (s *liveShard) slot(limit int) uint32 {
+	if len(s.table) >= limit {
+		if i, ok := s.cold(); ok {
+			delete(s.index, s.table[i].id)
+			return i
+		}
+	}
+	s.table = append(s.table, entry{})
+	return uint32(len(s.table) - 1)
+}
+
+// cold walks a few entries on from where the last search stopped and takes the
+// least recently used of those that may leave.
+func (s *liveShard) cold() (best uint32, ok bool) {
+	for range min(16, len(s.table)) {
+		s.hand = (s.hand + 1) % len(s.table)
+		e := &s.table[s.hand]
+		if e.dirty {
+			continue
+		}
+		if !ok || e.usedAt < s.table[best].usedAt {
+			best, ok = uint32(s.hand), true
+		}
+	}
+	return best, ok
+}
+
+// update changes an entry in place, if there is one.
+func (l *Live) update(id SessionID, change func(*entry)) {
+	s := l.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changes++
+	if i, found := s.index[id]; found {
+		change(&s.table[i])
+	}
+}
+
+// touchAt notes a use that was not a request, if the session is here and lives.
+func (l *Live) touchAt(id SessionID, use Use, at int64) {
+	s := l.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, found := s.index[id]; found && s.table[i].end == 0 {
+		s.touch(i, 0, use, at)
+	}
+}
+
+// end marks a session as over for everyone in the process. settled says that
+// the store knows. The first reason stays.
+func (l *Live) end(id SessionID, reason EndReason, settled bool) {
+	l.update(id, func(e *entry) {
+		if e.end == 0 {
+			e.end = endCodeOf(reason)
+		}
+		e.settled = e.settled || settled
+	})
+	if settled {
+		l.watchers.wake(id)
+	}
+}
+
+// unsure takes back an end whose write has failed. The store may have it all
+// the same (an answer that was lost), so the next use reads it there: a pass
+// could be for an ended session, and a refusal could sign out a living one.
+func (l *Live) unsure(id SessionID) {
+	l.update(id, func(e *entry) {
+		if !e.settled {
+			e.end, e.doubt = 0, true
+		}
+	})
+}
+
+// takeDirty hands out what the store does not know yet, and counts it as known;
+// markDirty takes that back for one.
+func (l *Live) takeDirty() []touchOf {
+	var touches []touchOf
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		for _, j := range s.dirty {
+			e := &s.table[j]
+			e.dirty = false
+			touches = append(touches, touchOf{e.id, e.expiresAt, Touch{e.lastAccess, e.lastActivity, e.seen}})
+		}
+		s.dirty = s.dirty[:0]
+		s.mu.Unlock()
+	}
+	return touches
+}
+
+func (l *Live) markDirty(id SessionID) {
+	s := l.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, found := s.index[id]; found && !s.table[i].dirty {
+		s.table[i].dirty = true
+		s.dirty = append(s.dirty, i)
+	}
+}
+
+// Len counts the entries in memory.
+func (l *Live) Len() (n int) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		n += len(s.index)
+		s.mu.Unlock()
+	}
+	return n
+}
+
+func (l *Live) identity(e *entry) Identity {
+	p := l.profiles.at(e.profile)
+	return Identity{
+		UserID: e.userID, Type: p.kind, Roles: p.roles, RolesText: p.rolesText,
+		SessionID: e.id, DeviceID: string(e.device[:e.deviceLen]),
+		AuthTime: time.UnixMilli(e.authTime).UTC(),
+	}
+}
+
+// endCode is an EndReason in one byte; 0 is a living session.
+type endCode uint8
+
+var endReasons = []EndReason{"", EndLogout, EndIdle, EndExpired, EndRevoked, EndReplaced, EndEvicted, EndReused, EndBanned}
+
+func endCodeOf(r EndReason) endCode { return endCode(slices.Index(endReasons, r)) }
+
+func (c endCode) reason() EndReason { return endReasons[c] }
+
+// refusal is what a request gets for a session that is over.
+func (r EndReason) refusal() *Error {
+	if r == EndIdle || r == EndExpired {
+		return Refuse(CodeSessionExpired)
+	}
+	return Refuse(CodeSessionRevoked)
+}
+
+// profile is what many users share: their type and their roles.
+type profile struct {
+	kind, rolesText string
+	roles           []string
+}
+
+// profiles numbers the profiles, so that entries need no pointer to theirs.
+// Reading takes no lock: the list is replaced, never changed.
+type profiles struct {
+	list  atomic.Pointer[[]profile]
+	mu    sync.Mutex // of number
+	index map[string]uint32
+}
+
+func (p *profiles) at(i uint32) profile { return (*p.list.Load())[i] }
+
+func (p *profiles) number(kind string, roles []string) uint32 {
+	text := strings.Join(roles, ",")
+	key := strconv.Itoa(len(kind)) + ":" + kind + text
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i, ok := p.index[key]; ok {
+		return i
+	}
+	var list []profile
+	if old := p.list.Load(); old != nil {
+		list = *old
+	} else {
+		p.index = map[string]uint32{}
+	}
+	grown := append(slices.Clip(list), profile{kind, text, slices.Clone(roles)})
+	p.list.Store(&grown)
+	p.index[key] = uint32(len(list))
+	return uint32(len(list))
+}

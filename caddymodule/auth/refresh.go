@@ -1,0 +1,176 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+)
+
+// Refresh takes a refresh token and gives the pair that follows it. The same
+// token always gives the same successor, so a lost answer or many tabs at once
+// end with one pair (RFC 9700 section 4.14.2 asks for rotation; see
+// docs/decisions for the rule that tells a repeat from a theft).
+func (s *Service) Refresh(ctx context.Context, text string, kind TicketKind) (Grant, error) {
+	t, ok := s.Secrets.ParseTicket(text)
+	if !ok || t.Kind != kind {
+		return Grant{}, Refuse(CodeRefreshInvalid)
+	}
+	e, err := s.rotate(ctx, t)
+	if err != nil {
+		return Grant{}, err
+	}
+	s.Live.touchAt(t.SessionID, Access, s.Now().UnixMilli())
+	return s.grant(e, kind, s.now()), nil
+}
+
+// step is what the one rule says of a ticket.
+type step uint8
+
+const (
+	stepRotate step = iota // the current one: the generation grows
+	stepRepeat             // one behind, and forgiven: the same successor again
+	stepReuse              // anything else: somebody has a copy
+)
+
+// decide is the rule. seen is the newest generation seen in use: a predecessor
+// whose successor nobody has used is a client that lost the answer, however
+// late it comes back.
+func decide(ticket uint32, v Session, seen uint32, grace time.Duration, now time.Time) step {
+	switch {
+	case ticket == v.Generation:
+		return stepRotate
+	case ticket+1 == v.Generation && (seen < v.Generation || now.Before(v.RotatedAt.Add(grace))):
+		return stepRepeat
+	}
+	return stepReuse
+}
+
+// rotate is one swap on the session's record. It gives the session's entry as
+// it then is.
+func (s *Service) rotate(ctx context.Context, t Ticket) (entry, error) {
+	e, err := s.use(ctx, Proof{SessionID: t.SessionID}, Access)
+	if err != nil {
+		return e, err
+	}
+	ctx, cancel := lasting(ctx)
+	defer cancel()
+	var verdict step
+	v, err := update(ctx, s.Store, sessionKey(t.SessionID), func(v *Session, exists bool) (Write, error) {
+		if !exists {
+			return Write{}, Refuse(CodeSessionExpired)
+		}
+		if v.EndReason == EndReused && verdict == stepReuse {
+			return Write{}, errUnchanged // somebody wrote our verdict before us
+		}
+		if v.EndReason != "" {
+			return Write{}, v.EndReason.refusal()
+		}
+		if v.Generation == math.MaxUint32 {
+			return Write{}, Refuse(CodeSessionExpired) // the next one would be the first again
+		}
+		now := s.now()
+		verdict = decide(t.Generation, *v, s.seen(e), s.Settings.RefreshGrace, now)
+		switch verdict {
+		case stepRepeat:
+			return Write{}, errUnchanged
+		case stepReuse:
+			// Flipped before it is written: the thief's next request is refused
+			// while the disk still works.
+			s.Live.end(v.ID, EndReused, false)
+			v.over(EndReused, now)
+			return Write{Expires: now.Add(sessionRetention), Ending: true}, nil
+		}
+		v.Generation++
+		v.RotatedAt = now
+		return Write{Expires: v.ExpiresAt.Add(sessionRetention)}, nil
+	})
+	if err != nil {
+		if verdict == stepReuse {
+			s.Live.unsure(t.SessionID)
+		}
+		return e, err
+	}
+	if verdict == stepReuse {
+		s.Live.end(t.SessionID, EndReused, true)
+		return e, Refuse(CodeRefreshReused)
+	}
+	e.generation, e.rotatedAt = v.Generation, v.RotatedAt.UnixMilli()
+	s.Live.update(t.SessionID, func(live *entry) {
+		live.generation, live.rotatedAt = max(live.generation, e.generation), max(live.rotatedAt, e.rotatedAt)
+	})
+	return e, nil
+}
+
+// seen asks the table again, since requests go on while a rotation runs.
+func (s *Service) seen(e entry) uint32 {
+	if now, found := s.Live.peek(e.id); found {
+		return max(now.seen, e.seen)
+	}
+	return e.seen
+}
+
+// grant is what the client gets for a session in this state. Nothing in it
+// outlives the session.
+func (s *Service) grant(e entry, kind TicketKind, now time.Time) Grant {
+	end := time.UnixMilli(e.expiresAt).UTC()
+	idleEnd := time.UnixMilli(e.lastActivity).Add(s.Settings.IdleTimeout)
+	left := max(0, min(end.Sub(now), idleEnd.Sub(now)))
+	g := Grant{
+		Identity: s.Live.identity(&e), Generation: e.generation,
+		Ticket:    s.Secrets.Ticket(Ticket{kind, e.id, e.generation}),
+		AccessTTL: min(s.Settings.AccessTTL, left), TicketTTL: left,
+		SessionExpiresAt: end, Now: now,
+	}
+	if kind == CookieTicket {
+		// Activity moves the idle end without a new cookie, so the cookie may
+		// live as long as the session could.
+		g.TicketTTL = end.Sub(now)
+	}
+	return g
+}
+
+// AuthenticateCookie is Authenticate for the session cookie. The cookie follows
+// the rule of refresh tokens: one generation back is forgiven, anything older
+// is a copy. With rotate, rotated is the value to set in its place, empty when
+// it stays, and maxAge the life of the new cookie.
+func (s *Service) AuthenticateCookie(ctx context.Context, value string, use Use, rotate bool) (id Identity, rotated string, maxAge time.Duration, err error) {
+	t, ok := s.Secrets.ParseTicket(value)
+	if !ok || t.Kind != CookieTicket {
+		return id, "", 0, Refuse(CodeTokenInvalid)
+	}
+	e, err := s.use(ctx, Proof{SessionID: t.SessionID, Generation: t.Generation}, use)
+	if err != nil {
+		return id, "", 0, err
+	}
+	due := s.Now().UnixMilli()-e.rotatedAt >= s.Settings.AccessTTL.Milliseconds()
+	if t.Generation == e.generation && !(due && rotate) {
+		return s.Live.identity(&e), "", 0, nil
+	}
+	if t.Generation != e.generation && !rotate {
+		e, err = s.rotated(ctx, t, e)
+	} else {
+		e, err = s.rotate(ctx, t)
+	}
+	if errors.Is(err, Refuse(CodeRefreshReused)) {
+		err = Refuse(CodeSessionRevoked) // what the gate says of an ended session
+	}
+	if err != nil {
+		return id, "", 0, err
+	}
+	if rotate {
+		g := s.grant(e, CookieTicket, s.now())
+		rotated, maxAge = g.Ticket, g.TicketTTL
+	}
+	return s.Live.identity(&e), rotated, maxAge, nil
+}
+
+// rotated judges a predecessor where no new cookie can be set. Only a repeat
+// changes nothing; for the rest the rule is carried out.
+func (s *Service) rotated(ctx context.Context, t Ticket, e entry) (entry, error) {
+	v := Session{Generation: e.generation, RotatedAt: time.UnixMilli(e.rotatedAt)}
+	if decide(t.Generation, v, s.seen(e), s.Settings.RefreshGrace, s.now()) == stepRepeat {
+		return e, nil
+	}
+	return s.rotate(ctx, t)
+}

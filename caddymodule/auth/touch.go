@@ -1,0 +1,99 @@
+package auth
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// Touch is what every request changes of a session. It stands in a record of
+// its own, written blindly and in batches, so that a request needs no write and
+// a rotation meets no conflict. Times are Unix milliseconds.
+type Touch struct {
+	LastAccess   int64
+	LastActivity int64
+	Seen         uint32 // newest generation seen in use
+}
+
+type touchOf struct {
+	id        SessionID
+	expiresAt int64
+	touch     Touch
+}
+
+const touchSize = 1 + 8 + 8 + 4
+
+func (t Touch) encode() []byte {
+	b := append(make([]byte, 0, touchSize), recordFormat)
+	b = binary.BigEndian.AppendUint64(b, uint64(t.LastAccess))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.LastActivity))
+	return binary.BigEndian.AppendUint32(b, t.Seen)
+}
+
+func decodeTouch(b []byte) (t Touch, err error) {
+	if len(b) != touchSize || b[0] != recordFormat {
+		return t, fmt.Errorf("reading touch: %w", errRecordFormat)
+	}
+	t.LastAccess = int64(binary.BigEndian.Uint64(b[1:]))
+	t.LastActivity = int64(binary.BigEndian.Uint64(b[9:]))
+	t.Seen = binary.BigEndian.Uint32(b[17:])
+	return t, nil
+}
+
+// Flush writes the touches that the store does not know yet. Touches that
+// cannot be written wait for the next call.
+func (l *Live) Flush(ctx context.Context, store Store) error {
+	touches := l.takeDirty()
+	const batch = 1000
+	for len(touches) > 0 {
+		part := touches[:min(batch, len(touches))]
+		writes := make([]Write, len(part))
+		for i, t := range part {
+			writes[i] = Write{
+				Key: touchKey(t.id), Value: t.touch.encode(),
+				Expires: time.UnixMilli(t.expiresAt).Add(sessionRetention),
+			}
+		}
+		if err := store.Put(ctx, writes); err != nil {
+			for _, t := range touches {
+				l.markDirty(t.id)
+			}
+			return fmt.Errorf("writing touches: %w", err)
+		}
+		touches = touches[len(part):]
+	}
+	return nil
+}
+
+// Keep flushes every few seconds until the context ends, then once more.
+func (l *Live) Keep(ctx context.Context, store Store, every time.Duration, report func(error)) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := l.Flush(ctx, store); err != nil {
+				report(err)
+			}
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), every)
+			defer cancel()
+			if err := l.Flush(last, store); err != nil {
+				report(err)
+			}
+			return
+		}
+	}
+}
+
+// sessionRetention is how long a session's record outlives it, so that its
+// owner still learns how it ended.
+const sessionRetention = 30 * 24 * time.Hour
+
+func sessionKey(id SessionID) string { return "session/" + id.String() }
+func touchKey(id SessionID) string   { return "touch/" + id.String() }
+func userKey(id uint64) string       { return fmt.Sprintf("user/%d", id) }
+func deviceKey(user uint64, id string) string {
+	return fmt.Sprintf("device/%d/%s", user, id)
+}
