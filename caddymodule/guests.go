@@ -1,0 +1,63 @@
+package caddymodule
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/sender"
+)
+
+// Sealer encrypts a record's value for the disk, bound to its key.
+type Sealer interface {
+	Seal(key string, plain []byte) []byte
+	Open(key string, sealed []byte) ([]byte, error)
+}
+
+// Store is a module in the namespace sidegate.stores.
+type Store interface {
+	// Address names what the module opens, and nothing else of its options: a
+	// cleaned absolute path, or host and port. Configurations with equal
+	// addresses share one open store.
+	Address() string
+	// KeyFile is where the master key is made on first run; empty when there is
+	// no place for it, so that the operator must give one.
+	KeyFile() string
+	// Open opens the store. Every value that it writes goes through the sealer.
+	Open(ctx context.Context, seal Sealer, log *slog.Logger) (auth.Store, io.Closer, error)
+}
+
+// Directory is a module in the namespace sidegate.directories.
+type Directory interface {
+	// Directory makes the directory that works with this store.
+	Directory(store auth.Store, secrets auth.Secrets) (auth.Directory, error)
+}
+
+// ErrRefused is what a Sender's error wraps when it says something about the
+// one message, such as a number out of service: the next sender is tried, and
+// this one counts as working.
+var ErrRefused = sender.ErrRefused
+
+// Sender is a module in the namespace sidegate.senders. It may have more
+// methods:
+//
+//   - Free() bool says that it costs nothing and reaches only the operator;
+//     allow_countries is needed with all others.
+//   - TakesCountry(country string) bool limits it to countries (two letters;
+//     empty for a number that no plan knows). CountryScope has it.
+//   - TakesChannel(channel string) bool says which of sms, voice and whatsapp it
+//     has; without it, sms alone. ChannelScope has it.
+//   - ReportTo and ReadReport take what its provider says later of a message, at
+//     POST {api}/status/{its name}; the name must fit into a path then.
+//   - Limit() time.Duration bounds one attempt; without it, 5 s.
+//   - Close() error ends it, after the last message.
+type Sender interface {
+	// Name is what logs call it; never a secret.
+	Name() string
+	// Send delivers one message within the context's deadline. An error means
+	// that it was not delivered and the next sender may try. It is called by
+	// several goroutines at once. The error must not contain the code, and may
+	// wrap ErrRefused.
+	Send(ctx context.Context, m auth.Message) error
+}

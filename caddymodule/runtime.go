@@ -1,0 +1,206 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/phone"
+	"github.com/sidegate/sidegate/caddymodule/internal/sender"
+	"github.com/sidegate/sidegate/caddymodule/internal/token"
+	"github.com/sidegate/sidegate/caddymodule/internal/vault"
+)
+
+// engine is what outlives a configuration: the open store, the table of live
+// sessions over it, and the secrets of the master key. It is shared by all
+// configurations with the same store address.
+type engine struct {
+	address string
+	store   auth.Store
+	close   io.Closer
+	live    *auth.Live
+	vault   *vault.Vault
+	stop    context.CancelFunc
+	flushed chan struct{}
+}
+
+var engines = caddy.NewUsagePool()
+
+const (
+	touchEvery   = 3 * time.Second // a touch is at most 5 s old in the store
+	liveCapacity = 4 << 20         // entries of about 200 bytes
+	openTimeout  = 30 * time.Second
+)
+
+// openEngine opens the store, or joins the one that is open at its address.
+func openEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
+	address := m.Address()
+	value, loaded, err := engines.LoadOrNew(address, func() (caddy.Destructor, error) {
+		return newEngine(m, masterKey, log)
+	})
+	if err != nil {
+		return nil, err
+	}
+	e := value.(*engine)
+	if loaded {
+		if err := e.sameKey(m, masterKey); err != nil {
+			_, released := engines.Delete(address)
+			return nil, errors.Join(err, released)
+		}
+	}
+	return e, nil
+}
+
+func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
+	v, err := openVault(m, masterKey)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	store, closer, err := m.Open(ctx, v, log)
+	if err != nil {
+		return nil, err
+	}
+	keep, stop := context.WithCancel(context.Background())
+	e := &engine{
+		address: m.Address(), store: guarded{store, log}, close: closer, live: auth.NewLive(liveCapacity),
+		vault: v, stop: stop, flushed: make(chan struct{}),
+	}
+	go func() {
+		defer close(e.flushed)
+		e.live.Keep(keep, e.store, touchEvery, func(err error) { log.Error("touches stay in memory", "error", err) })
+	}()
+	return e, nil
+}
+
+func openVault(m Store, masterKey string) (*vault.Vault, error) {
+	var key []byte
+	var err error
+	switch file := m.KeyFile(); {
+	case masterKey != "":
+		key, err = vault.ParseKey(masterKey)
+	case file == "":
+		err = errors.New("this store needs a master_key in the sidegate global option, the same on every node")
+	default:
+		key, err = vault.LoadOrCreateKey(file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("master_key: %w", err)
+	}
+	return vault.New(key)
+}
+
+func (e *engine) sameKey(m Store, masterKey string) error {
+	v, err := openVault(m, masterKey)
+	if err != nil {
+		return err
+	}
+	if v.Fingerprint() != e.vault.Fingerprint() {
+		return errors.New("master_key: the store is open with another key; stop Caddy before changing it")
+	}
+	return nil
+}
+
+// Destruct writes the last touches and closes the store, when the last
+// configuration has let go.
+func (e *engine) Destruct() error {
+	e.stop()
+	<-e.flushed
+	return e.close.Close()
+}
+
+// runtime is what one configuration works with, once the store is open.
+type runtime struct {
+	engine  *engine
+	service *auth.Service
+	tokens  *token.Keys
+	queue   *sender.Queue
+}
+
+// runtime opens the store at first use: in Start, or for the first request when
+// the http app started before this one.
+func (a *App) runtime() (*runtime, error) {
+	if rt := a.running.Load(); rt != nil {
+		return rt, nil
+	}
+	a.opening.Lock()
+	defer a.opening.Unlock()
+	if rt := a.running.Load(); rt != nil || a.failed != nil {
+		return rt, a.failed
+	}
+	rt, err := a.open()
+	if err != nil {
+		a.failed = fmt.Errorf("%w: %w", auth.ErrUnavailable, err)
+		return nil, a.failed
+	}
+	a.running.Store(rt)
+	return rt, nil
+}
+
+func (a *App) open() (*runtime, error) {
+	e, err := openEngine(a.store, a.masterKey, a.log)
+	if err != nil {
+		return nil, err
+	}
+	rt, err := a.compose(e)
+	if err != nil {
+		_, released := engines.Delete(e.address)
+		return nil, errors.Join(err, released)
+	}
+	return rt, nil
+}
+
+// compose puts the rooms together.
+func (a *App) compose(e *engine) (*runtime, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	keys, err := token.Open(ctx, e.store, token.Options{Issuer: a.Issuer, Audience: a.Audience, Algorithm: a.Tokens.Algorithm})
+	if err != nil {
+		return nil, fmt.Errorf("signing keys: %w", err)
+	}
+	directory, err := a.directory.Directory(e.store, e.vault)
+	if err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	a.invite()
+	queue := sender.NewQueue(sender.Options{Senders: a.senders, Country: phone.Country, Log: a.log})
+	text := func(code, to, locale string) (string, string) { return a.texts.For(code, phone.Country(to), locale) }
+	return &runtime{engine: e, tokens: keys, queue: queue, service: &auth.Service{
+		Settings: a.settings, Store: e.store, Live: e.live, Secrets: e.vault,
+		Outbox: queue, Directory: directory, Text: text, Reaches: queue.Reaches, Now: time.Now, Log: a.log,
+	}}, nil
+}
+
+// isTestNumber reports whether a number signs in with a fixed code.
+func (a *App) isTestNumber(e164 string) bool {
+	return slices.ContainsFunc(a.settings.OTP.TestNumbers, func(t auth.TestNumber) bool {
+		return t.Phone == e164 && time.Now().Before(t.Until)
+	})
+}
+
+// parsePhone reads a number that a client sends.
+func (a *App) parsePhone(text string) (string, error) {
+	e164, err := phone.ParseWith(text, a.isTestNumber)
+	if err != nil || a.isTestNumber(e164) {
+		return e164, err
+	}
+	countries := a.OTP.AllowCountries
+	if len(countries) == 0 {
+		countries = []string{"*"}
+	}
+	if err := phone.Allowed(e164, countries); err != nil {
+		return e164, err
+	}
+	if !a.takesCountry(phone.Country(e164)) {
+		return e164, auth.Refuse(auth.CodePhoneNotSupported)
+	}
+	return e164, nil
+}

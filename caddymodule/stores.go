@@ -1,0 +1,179 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/badgerstore"
+)
+
+func init() {
+	caddy.RegisterModule(BadgerStore{})
+	caddy.RegisterModule(LocalDirectory{})
+}
+
+// BadgerStore keeps the records in a directory of this machine. One Caddy at a
+// time can use the directory.
+type BadgerStore struct {
+	// The directory; made with mode 0700. Placeholders are allowed. Default:
+	// sidegate in Caddy's data directory.
+	Path string `json:"path,omitempty"`
+
+	dir string
+}
+
+// CaddyModule returns the Caddy module information.
+func (BadgerStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "sidegate.stores.badger", New: func() caddy.Module { return new(BadgerStore) }}
+}
+
+// Provision resolves the path.
+func (s *BadgerStore) Provision(caddy.Context) error {
+	path, err := resolve(caddy.NewReplacer(), "path", s.Path)
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		path = filepath.Join(caddy.AppDataDir(), "sidegate")
+	}
+	if s.dir, err = filepath.Abs(path); err != nil {
+		return fmt.Errorf("path: %w", err)
+	}
+	return nil
+}
+
+// Address is the directory.
+func (s *BadgerStore) Address() string { return s.dir }
+
+// KeyFile is beside the records. Back the two up apart from each other.
+func (s *BadgerStore) KeyFile() string { return filepath.Join(s.dir, "master.key") }
+
+// Open opens the directory, or makes it.
+func (s *BadgerStore) Open(_ context.Context, seal Sealer, log *slog.Logger) (auth.Store, io.Closer, error) {
+	store, err := badgerstore.Open(badgerstore.Options{Path: s.dir, Seal: seal, Log: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	return store, store, nil
+}
+
+// UnmarshalCaddyfile reads:
+//
+//	store badger {
+//		path DIRECTORY
+//	}
+func (s *BadgerStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.Err("store badger takes its path in a block: path DIRECTORY")
+	}
+	return block(d, words{"path": textWord(&s.Path)})
+}
+
+// LocalDirectory knows a user by the phone number and keeps the accounts in the
+// store.
+type LocalDirectory struct {
+	// open: a number becomes a user at its first sign-in. closed: only numbers
+	// that are users get in. Default: open.
+	Registration string `json:"registration,omitempty"`
+	// The type of new users. Default: customer.
+	UserType string `json:"user_type,omitempty"`
+	// The roles of new users. Default: customer.
+	Roles []string `json:"roles,omitempty"`
+	// The number of the first user; others count up from it. Default: 1.
+	FirstID uint64 `json:"first_id,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (LocalDirectory) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "sidegate.directories.local", New: func() caddy.Module { return new(LocalDirectory) }}
+}
+
+// Provision checks the values and fills in the defaults.
+func (l *LocalDirectory) Provision(caddy.Context) error {
+	if err := l.validate(); err != nil {
+		return err
+	}
+	if l.UserType == "" {
+		l.UserType = "customer"
+	}
+	if len(l.Roles) == 0 {
+		l.Roles = []string{"customer"}
+	}
+	l.FirstID = max(l.FirstID, 1)
+	return nil
+}
+
+// maxID is the largest whole number that a JSON number carries exactly
+// (RFC 8259, section 6).
+const maxID = 1<<53 - 1
+
+func (l *LocalDirectory) validate() error {
+	if l.FirstID > maxID/2 {
+		return fmt.Errorf("first_id: use a number up to %d", uint64(maxID/2))
+	}
+	if !slices.Contains([]string{"", "open", "closed"}, l.Registration) {
+		return fmt.Errorf("registration %q: use open or closed", l.Registration)
+	}
+	for _, word := range append(slices.Clone(l.Roles), l.UserType) {
+		if !isLabel(word) {
+			return fmt.Errorf("%q: a role or type is 1 to 64 letters, digits and any of . _ : -", word)
+		}
+	}
+	return nil
+}
+
+// isLabel holds roles to what stands safely in a comma-separated header.
+func isLabel(word string) bool {
+	for _, c := range []byte(word) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && c != '.' && c != '_' && c != ':' && c != '-' {
+			return false
+		}
+	}
+	return len(word) <= 64
+}
+
+// Directory makes the directory over the store.
+func (l *LocalDirectory) Directory(store auth.Store, secrets auth.Secrets) (auth.Directory, error) {
+	return &auth.LocalDirectory{
+		Store: store, Secrets: secrets, Registration: l.Registration != "closed",
+		UserType: l.UserType, Roles: l.Roles, FirstID: l.FirstID, Now: time.Now,
+	}, nil
+}
+
+// UnmarshalCaddyfile reads:
+//
+//	directory local {
+//		registration open|closed
+//		user_type    TYPE
+//		roles        ROLE…
+//		first_id     N
+//	}
+func (l *LocalDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return block(d, words{
+		"registration": checked(textWord(&l.Registration), l.validate),
+		"user_type":    checked(textWord(&l.UserType), l.validate),
+		"roles":        checked(listWord(&l.Roles), l.validate),
+		"first_id":     checked(numberWord(&l.FirstID), l.validate),
+	})
+}
+
+// Interface guards
+var (
+	_ Store     = (*BadgerStore)(nil)
+	_ Directory = (*LocalDirectory)(nil)
+)
