@@ -30,7 +30,8 @@ type Keys struct {
 	options Options
 	store   auth.Store
 	ring    atomic.Pointer[ring]
-	cache   *cache
+	cache   *cache // of all verified tokens
+	hot     *hot   // of the busy ones, before it
 }
 
 // Open loads the signing keys from the store, and makes the one of the wanted
@@ -56,7 +57,7 @@ func Open(ctx context.Context, store auth.Store, o Options) (*Keys, error) {
 	if o.CacheSize <= 0 {
 		o.CacheSize = 1 << 20
 	}
-	k := &Keys{options: o, store: store, cache: newCache(o.CacheSize)}
+	k := &Keys{options: o, store: store, cache: newCache(o.CacheSize), hot: newHot()}
 	if err := ensureKey(ctx, store, o.Algorithm); err != nil {
 		return nil, err
 	}
