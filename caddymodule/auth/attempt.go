@@ -71,10 +71,10 @@ func prefixOf(phone string) string { return phone[:max(0, len(phone)-4)] }
 // admit counts the attempt against all its limits, or against none. For one that
 // is suppressed the store does the same work: the time it takes tells nothing.
 func (s *Service) admit(ctx context.Context, a *attempt) (err error) {
-	if a.requests, err = s.takeSends(ctx, a.requests); err != nil {
+	if a.requests, err = s.takeSends(ctx, a, a.requests); err != nil {
 		return err
 	}
-	if a.messages, err = s.takeSends(ctx, a.messages); err != nil {
+	if a.messages, err = s.takeSends(ctx, a, a.messages); err != nil {
 		s.giveAllBack(ctx, a.requests)
 		return err
 	}
@@ -83,7 +83,7 @@ func (s *Service) admit(ctx context.Context, a *attempt) (err error) {
 
 // takeSends is takeAll, but where limits are only recorded a refusal is one for
 // the log. It returns what was counted.
-func (s *Service) takeSends(ctx context.Context, meters []meter) (taken []meter, err error) {
+func (s *Service) takeSends(ctx context.Context, a *attempt, meters []meter) (taken []meter, err error) {
 	for _, m := range meters {
 		err := m.take(ctx, s)
 		var refusal *Error
@@ -91,10 +91,11 @@ func (s *Service) takeSends(ctx context.Context, meters []meter) (taken []meter,
 		case err == nil:
 			taken = append(taken, m)
 		case errors.As(err, &refusal) && s.Settings.Limits.Record:
-			s.recorded(m)
+			s.recorded(a, m)
 		default:
 			if refusal != nil {
 				refusal.Limit = m.limit()
+				s.tellOfStart(EventSendBlocked, a, m.limit())
 			}
 			s.giveAllBack(ctx, taken)
 			return nil, err
@@ -103,7 +104,8 @@ func (s *Service) takeSends(ctx context.Context, meters []meter) (taken []meter,
 	return taken, nil
 }
 
-func (s *Service) recorded(m meter) {
+func (s *Service) recorded(a *attempt, m meter) {
+	s.tellOfStart(EventSendRecorded, a, m.limit())
 	s.Log.Info("a limit would have stopped a message", "limit", m.limit())
 }
 

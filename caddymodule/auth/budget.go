@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"strconv"
 	"time"
 )
 
@@ -49,6 +50,7 @@ func (b *budget) take(ctx context.Context, s *Service) error {
 	b.counted = true
 	if told > 0 {
 		s.Log.Warn("the budget of messages is being used up", "limit", "global_sends", "used_percent", told)
+		s.tell(Event{Name: EventBudgetUsed, Cause: strconv.Itoa(told)})
 	}
 	return nil
 }
@@ -69,7 +71,7 @@ func (b *budget) keepReserve(s *Service, v *spending, now time.Time) {
 		return
 	}
 	if s.Settings.Limits.Record {
-		s.recorded(b)
+		s.recorded(b.attempt, b)
 		return
 	}
 	b.attempt.suppressed = true

@@ -43,6 +43,7 @@ func (s *Service) Start(ctx context.Context, r StartRequest) (Pending, error) {
 	done := func(failure error) { s.delivered(c, failure, a) }
 	switch {
 	case a.suppressed: // Status tells what it tells of others
+		s.tellOfStart(EventSendBlocked, a, "suppressed")
 	case isTest:
 		done(nil)
 	default:
@@ -51,6 +52,7 @@ func (s *Service) Start(ctx context.Context, r StartRequest) (Pending, error) {
 	if err != nil {
 		return Pending{}, err
 	}
+	s.tellOfStart(EventCodeRequested, a, "")
 	// Told as of the moment of sending, so that the client sees the whole ttl.
 	return Pending{c.ID, c.ExpiresAt.Sub(c.SentAt), s.resendWait(c, c.SentAt), len(code), c.Channel}, nil
 }
@@ -143,12 +145,13 @@ func (s *Service) send(m Message, done func(error)) error {
 func (s *Service) delivered(c Challenge, failure error, a *attempt) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	status := DeliverySent
+	status, event := DeliverySent, EventCodeDelivered
 	if failure != nil {
-		status = DeliveryFailed
+		status, event = DeliveryFailed, EventCodeUndelivered
 		s.withdraw(ctx, a)
 		s.Log.Error("code not delivered", "challenge_id", c.ID, "error", failure)
 	}
+	s.tellOfCode(event, c, "", "")
 	_, err := update(ctx, s.Store, challengeKey(c.ID), func(now *Challenge, exists bool) (Write, error) {
 		newest := now.Sends == c.Sends && now.Reported == "" // else a newer message decides, or the provider has
 		untallied := failure != nil && a.tallied() && now.Tallied > 0
@@ -232,6 +235,9 @@ func (s *Service) check(ctx context.Context, r VerifyRequest) (Challenge, []mete
 	meters := s.failureMeters(c.Phone, r)
 	if err := s.takeAll(ctx, meters); err != nil {
 		s.unspend(ctx, c.ID, SessionID{}) // nothing is compared
+		if refusal, ok := errors.AsType[*Error](err); ok {
+			s.tellOfCode(EventVerifyBlocked, c, refusal.Limit, r.ClientIP)
+		}
 		return c, nil, err
 	}
 	want := ""
@@ -243,11 +249,12 @@ func (s *Service) check(ctx context.Context, r VerifyRequest) (Challenge, []mete
 	if subtle.ConstantTimeCompare([]byte(want), []byte(r.Code)) == 1 {
 		return c, s.forgive(c.Phone, r, meters), nil
 	}
-	left := s.Settings.OTP.Attempts - c.Tries
-	if left <= 0 {
-		return c, nil, &Error{Code: CodeOTPAttemptsExhausted, AttemptsLeft: 0}
+	wrong := &Error{Code: CodeOTPInvalid, AttemptsLeft: s.Settings.OTP.Attempts - c.Tries}
+	if wrong.AttemptsLeft <= 0 {
+		wrong = &Error{Code: CodeOTPAttemptsExhausted, AttemptsLeft: 0}
 	}
-	return c, nil, &Error{Code: CodeOTPInvalid, AttemptsLeft: left}
+	s.tellOfCode(EventCodeWrong, c, string(wrong.Code), r.ClientIP)
+	return c, nil, wrong
 }
 
 // unspend gives a try back that a fault of ours, or a limit, kept from being

@@ -110,7 +110,7 @@ func (t *tally) judge(ctx context.Context, s *Service, over int) error {
 		return nil
 	}
 	if s.Settings.Limits.Record {
-		s.recorded(t)
+		s.recorded(a, t)
 		return nil
 	}
 	if worked, err := s.redeem(ctx, a); !worked || err != nil {

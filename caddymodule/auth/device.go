@@ -20,7 +20,7 @@ func (s *Service) UpdateDevice(ctx context.Context, owner Proof, in DeviceInput)
 		return d, false, Refuse(CodeInvalidRequest).Because("A session cannot change its device_id.")
 	}
 	in.ID = id
-	if d, err = s.saveDevice(ctx, e.userID, in); err != nil {
+	if d, _, err = s.saveDevice(ctx, e.userID, in); err != nil {
 		return d, false, err
 	}
 	v, err := update(ctx, s.Store, sessionKey(e.id), func(v *Session, exists bool) (Write, error) {
@@ -40,10 +40,11 @@ func (s *Service) UpdateDevice(ctx context.Context, owner Proof, in DeviceInput)
 }
 
 // saveDevice writes the fields that the client has named and keeps the rest.
-func (s *Service) saveDevice(ctx context.Context, user uint64, in DeviceInput) (Device, error) {
-	return update(ctx, s.Store, deviceKey(user, in.ID), func(d *Device, exists bool) (Write, error) {
+// made tells that the user had no such device.
+func (s *Service) saveDevice(ctx context.Context, user uint64, in DeviceInput) (d Device, made bool, err error) {
+	d, err = update(ctx, s.Store, deviceKey(user, in.ID), func(d *Device, exists bool) (Write, error) {
 		now := s.now()
-		if !exists {
+		if made = !exists; made {
 			*d = Device{ID: in.ID, UserID: user, CreatedAt: now}
 		}
 		for field, value := range map[*string]string{
@@ -57,6 +58,7 @@ func (s *Service) saveDevice(ctx context.Context, user uint64, in DeviceInput) (
 		d.UpdatedAt = now
 		return Write{Expires: now.Add(deviceRetention)}, nil
 	})
+	return d, made, err
 }
 
 // User reads the account of the owner.

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -174,6 +175,9 @@ func (s *Service) takeAll(ctx context.Context, meters []meter) error {
 	for i, c := range meters {
 		if err := c.take(ctx, s); err != nil {
 			s.giveAllBack(ctx, meters[:i])
+			if refusal, ok := errors.AsType[*Error](err); ok {
+				refusal.Limit = c.limit()
+			}
 			return err
 		}
 	}

@@ -60,6 +60,7 @@ func (s *Service) enter(ctx context.Context, id SessionID, c Challenge, r Verify
 		return Grant{}, err
 	}
 	if disabled {
+		s.tellOfCode(EventSignInRefused, c, string(CodeAccountDisabled), r.ClientIP)
 		return Grant{}, Refuse(CodeAccountDisabled)
 	}
 	return s.signIn(ctx, id, account, c.Phone, r)
@@ -105,7 +106,7 @@ func usable(a Account) bool {
 func (s *Service) undo(ctx context.Context, challenge string, id SessionID) {
 	ctx, cancel := lasting(ctx) // the other one may have run out
 	defer cancel()
-	if err := s.writeEnd(ctx, id, EndRevoked); err != nil {
+	if _, _, err := s.writeEnd(ctx, id, EndRevoked); err != nil {
 		s.Log.Error("ending a session that nobody has", "error", err)
 		return // while it may live, its code stays used
 	}
@@ -129,7 +130,8 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, pho
 	if err != nil {
 		return Grant{}, err
 	}
-	if _, err := s.saveDevice(ctx, v.UserID, r.Device); err != nil {
+	_, newDevice, err := s.saveDevice(ctx, v.UserID, r.Device)
+	if err != nil {
 		return Grant{}, err
 	}
 	stamp := s.Live.stamp(v.ID) // before the seat: a later login may end the session at once
@@ -142,6 +144,7 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, pho
 	s.Live.touchAt(v.ID, Activity, now.UnixMilli()) // the first touch record
 	g := s.grant(e, r.Kind, now)
 	g.NewUser = first
+	s.tellOfSignIn(v, first, newDevice, r.ClientIP)
 	return g, nil
 }
 
@@ -249,7 +252,7 @@ func (s *Service) settle(ctx context.Context, over []Seat) {
 		s.Live.end(seat.SessionID, seat.End, true)
 	}
 	for _, seat := range over {
-		if err := s.writeEnd(ctx, seat.SessionID, seat.End); err != nil {
+		if err := s.noteEnd(ctx, seat.SessionID, seat.End); err != nil {
 			s.Log.Error("noting an ended session", "error", err)
 		}
 	}

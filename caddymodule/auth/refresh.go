@@ -13,11 +13,15 @@ import (
 // docs/decisions for the rule that tells a repeat from a theft).
 func (s *Service) Refresh(ctx context.Context, text string, kind TicketKind) (Grant, error) {
 	t, ok := s.Secrets.ParseTicket(text)
-	if !ok || t.Kind != kind {
-		return Grant{}, Refuse(CodeRefreshInvalid)
+	err := error(Refuse(CodeRefreshInvalid))
+	var e entry
+	if ok && t.Kind == kind {
+		e, err = s.rotate(ctx, t)
 	}
-	e, err := s.rotate(ctx, t)
 	if err != nil {
+		if refusal, ok := errors.AsType[*Error](err); ok {
+			s.tell(Event{Name: EventTokenRefused, Cause: string(refusal.Code), SessionID: t.SessionID})
+		}
 		return Grant{}, err
 	}
 	s.Live.touchAt(t.SessionID, Access, s.Now().UnixMilli())
@@ -56,11 +60,13 @@ func (s *Service) rotate(ctx context.Context, t Ticket) (entry, error) {
 	ctx, cancel := lasting(ctx)
 	defer cancel()
 	var verdict step
+	news := true
 	v, err := update(ctx, s.Store, sessionKey(t.SessionID), func(v *Session, exists bool) (Write, error) {
 		if !exists {
 			return Write{}, Refuse(CodeSessionExpired)
 		}
 		if v.EndReason == EndReused && verdict == stepReuse {
+			news = false
 			return Write{}, errUnchanged // somebody wrote our verdict before us
 		}
 		if v.EndReason != "" {
@@ -91,6 +97,9 @@ func (s *Service) rotate(ctx context.Context, t Ticket) (entry, error) {
 		}
 		return e, err
 	}
+	if news {
+		s.tellOfRotation(v, verdict)
+	}
 	if verdict == stepReuse {
 		s.Live.end(t.SessionID, EndReused, true)
 		return e, Refuse(CodeRefreshReused)
@@ -100,6 +109,22 @@ func (s *Service) rotate(ctx context.Context, t Ticket) (entry, error) {
 		live.generation, live.rotatedAt = max(live.generation, e.generation), max(live.rotatedAt, e.rotatedAt)
 	})
 	return e, nil
+}
+
+// tellOfRotation tells what became of a ticket that was genuine.
+func (s *Service) tellOfRotation(v Session, verdict step) {
+	cause := CauseRotated
+	switch {
+	case verdict == stepReuse:
+		s.tellOfSession(EventTokenReused, v, "", "")
+		s.tellOfSession(EventSessionEnded, v, string(EndReused), "")
+		return
+	case verdict == stepRepeat && s.now().Before(v.RotatedAt.Add(s.Settings.RefreshGrace)):
+		cause = CauseRepeated
+	case verdict == stepRepeat:
+		cause = CauseForgiven
+	}
+	s.tellOfSession(EventTokenRefreshed, v, cause, "")
 }
 
 // seen asks the table again, since requests go on while a rotation runs.

@@ -25,7 +25,7 @@ func (s *Service) Report(ctx context.Context, r Report) error {
 		return nil
 	}
 	changed := false
-	_, err = update(ctx, s.Store, challengeKey(id), func(c *Challenge, exists bool) (Write, error) {
+	c, err := update(ctx, s.Store, challengeKey(id), func(c *Challenge, exists bool) (Write, error) {
 		// That it arrived is final: reports come in any order, and two senders
 		// may have had the message.
 		changed = exists && c.Sends == sends && c.Reported != r.Outcome && c.Reported != DeliverySent
@@ -36,6 +36,7 @@ func (s *Service) Report(ctx context.Context, r Report) error {
 		return Write{Expires: c.ExpiresAt}, nil
 	})
 	if err == nil && changed && r.Outcome == DeliveryFailed {
+		s.tellOfCode(EventCodeUndelivered, c, "reported", "")
 		s.Log.Warn("code not delivered, says the provider that took it", "challenge_id", id, "reason", r.Reason)
 	}
 	return err

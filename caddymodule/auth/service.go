@@ -60,8 +60,11 @@ type Service struct {
 	// Reaches reports whether a message can go to a number on a channel (sms,
 	// voice, whatsapp); nil: sms alone, to all.
 	Reaches func(phone, channel string) bool
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Tell hears of what happens, proxied requests aside; nil: nobody does. It
+	// is called by many requests at once, which wait for it.
+	Tell func(Event)
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // now is the instant that records hold: the clock's, to the millisecond.

@@ -57,7 +57,7 @@ func (s *Service) use(ctx context.Context, p Proof, use Use) (entry, error) {
 func (s *Service) refuse(ctx context.Context, e entry) error {
 	reason := e.end.reason()
 	if !e.settled {
-		if err := s.writeEnd(ctx, e.id, reason); err != nil {
+		if err := s.noteEnd(ctx, e.id, reason); err != nil {
 			return err
 		}
 		s.Live.end(e.id, reason, true)
@@ -161,7 +161,7 @@ func (s *Service) end(ctx context.Context, id SessionID, reason EndReason) error
 	ctx, cancel := lasting(ctx)
 	defer cancel()
 	s.Live.end(id, reason, false)
-	if err := s.writeEnd(ctx, id, reason); err != nil {
+	if err := s.noteEnd(ctx, id, reason); err != nil {
 		s.Live.unsure(id)
 		return err
 	}
@@ -169,16 +169,26 @@ func (s *Service) end(ctx context.Context, id SessionID, reason EndReason) error
 	return nil
 }
 
-func (s *Service) writeEnd(ctx context.Context, id SessionID, reason EndReason) error {
-	_, err := update(ctx, s.Store, sessionKey(id), func(v *Session, exists bool) (Write, error) {
-		if !exists || v.EndReason != "" {
+// noteEnd writes an end, and tells of it when it is news.
+func (s *Service) noteEnd(ctx context.Context, id SessionID, reason EndReason) error {
+	v, ended, err := s.writeEnd(ctx, id, reason)
+	if ended {
+		s.tellOfSession(EventSessionEnded, v, string(reason), "")
+	}
+	return err
+}
+
+// writeEnd reports whether it has ended the session: the first reason stays.
+func (s *Service) writeEnd(ctx context.Context, id SessionID, reason EndReason) (v Session, ended bool, err error) {
+	v, err = update(ctx, s.Store, sessionKey(id), func(v *Session, exists bool) (Write, error) {
+		if ended = exists && v.EndReason == ""; !ended {
 			return Write{}, errUnchanged
 		}
 		now := s.now()
 		v.over(reason, now)
 		return Write{Expires: now.Add(sessionRetention), Ending: true}, nil
 	})
-	return err
+	return v, ended && err == nil, err
 }
 
 func (v *Session) over(reason EndReason, now time.Time) {
