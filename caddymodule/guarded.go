@@ -45,6 +45,15 @@ func (g guarded) Sync(ctx context.Context) error {
 	return err
 }
 
+// List implements auth.Lister, where the store is one.
+func (g guarded) List(ctx context.Context, prefix, after string, limit int) ([]auth.Listed, error) {
+	lister, ok := g.store.(auth.Lister)
+	if !ok {
+		return nil, fmt.Errorf("%w: this store cannot list its records", auth.ErrUnavailable)
+	}
+	return guard(ctx, g.log, func(ctx context.Context) ([]auth.Listed, error) { return lister.List(ctx, prefix, after, limit) })
+}
+
 func guard[T any](ctx context.Context, log *slog.Logger, call func(context.Context) (T, error)) (v T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()

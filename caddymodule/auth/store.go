@@ -60,6 +60,22 @@ type Store interface {
 	Sync(ctx context.Context) error
 }
 
+// Lister is what a Store may be as well: one whose records can be walked, for
+// operators. No request of a client waits for it.
+type Lister interface {
+	// List gives at most limit records whose keys begin with prefix, in an order
+	// of the store's own that does not change, after the record of that key ("":
+	// from the first). Fewer than limit means that there are no more. A record
+	// that is written meanwhile may be missed; one that stays as it is, is not.
+	List(ctx context.Context, prefix, after string, limit int) ([]Listed, error)
+}
+
+// Listed is a record with its key.
+type Listed struct {
+	Key string
+	Record
+}
+
 // ErrConflict says that a record has changed since it was read.
 var ErrConflict = errors.New("record has changed")
 

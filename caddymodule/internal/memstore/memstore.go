@@ -5,6 +5,9 @@ package memstore
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,6 +89,21 @@ func (s *Store) Put(ctx context.Context, writes []auth.Write) error {
 // Sync implements auth.Store. Memory survives nothing; there is nothing to do.
 func (s *Store) Sync(ctx context.Context) error { return given(ctx) }
 
+// List implements auth.Lister, in the order of the keys' bytes.
+func (s *Store) List(ctx context.Context, prefix, after string, limit int) (out []auth.Listed, err error) {
+	if err := given(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(s.records)) {
+		if r, ok := s.live(key); ok && strings.HasPrefix(key, prefix) && key > after && len(out) < limit {
+			out = append(out, auth.Listed{Key: key, Record: auth.Record{Value: clone(r.value), Version: r.version}})
+		}
+	}
+	return out, nil
+}
+
 // live returns the record of a key, and the zero record when there is none.
 func (s *Store) live(key string) (record, bool) {
 	r, ok := s.records[key]
@@ -142,4 +160,7 @@ func given(ctx context.Context, writes ...auth.Write) error {
 // clone copies; an empty value stays one that is not nil.
 func clone(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }
 
-var _ auth.Store = (*Store)(nil)
+var (
+	_ auth.Store  = (*Store)(nil)
+	_ auth.Lister = (*Store)(nil)
+)
