@@ -65,18 +65,19 @@ test("2 tabs beside two busy processes make one refresh a round", (t) => busy(()
 test("6 tabs beside two busy processes make one refresh a round", (t) => busy(() => race(t, { tabs: 6, count: rounds(4, 50) })));
 
 // The gate renews the cookie on the way, and the browser sends requests that cross with the renewal: this is what
-// refresh_grace is for.
+// refresh_grace is for. A request that is older than a whole access_ttl meets the next renewal, and is rightly taken for
+// a copy: the three seconds are for machines that are busy.
 test("6 tabs with a cookie that is due get one new cookie a round", async (t) => {
-  const site = await startSite({ tokens: "access_ttl 1s" });
+  const site = await startSite({ tokens: "access_ttl 3s" });
   const { context, tabs } = await signedIn(site, 6, { options: { transport: "cookie", activity: false, events: false, validateEvery: 1e9 } });
   const count = rounds(4, 50);
   for (let n = 1; n <= count; n++) {
-    await sleep(1_100);
+    await sleep(3_100);
     site.network.seen.length = 0;
     const use = () => Promise.all([client.fetch("/used"), client.validate(), client.fetch("/used")]).then(([{ status }]) => status);
     assert.deepEqual(await Promise.all(tabs.map((tab) => tab.evaluate(use))), Array(6).fill(200), `round ${n}`);
     const cookies = new Set(site.network.seen.map(({ cookie }) => cookie?.split(";")[0]).filter(Boolean));
-    assert.ok(cookies.size === 1 || cookies.size === 2, `round ${n}: ${cookies.size} new cookies`); // two when a second went by
+    assert.ok(cookies.size === 1 || cookies.size === 2, `round ${n}: ${cookies.size} new cookies`); // two when three seconds went by
     for (const tab of tabs) assert.equal(await status(tab), "authenticated", `round ${n}`);
   }
   t.diagnostic(`${count} rounds`);
