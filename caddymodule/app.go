@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
 	"github.com/sidegate/sidegate/caddymodule/internal/sender"
@@ -65,6 +66,7 @@ type App struct {
 	settings  auth.Settings
 	texts     *sender.Texts
 	log       *slog.Logger
+	auditLog  *zap.Logger
 
 	// calls is held for reading by requests to our own routes, so that Cleanup
 	// can let them finish.
@@ -83,6 +85,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // it beside a running server, which holds the store.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Slogger()
+	a.auditLog = ctx.Logger().Named("audit")
 	repl := caddy.NewReplacer()
 	for _, field := range []struct {
 		key   string

@@ -14,8 +14,7 @@ import (
 func TestCleanupHoldsUpNoLateRequest(t *testing.T) {
 	reader, writer := io.Pipe()
 	defer reader.Close()
-	e := &engine{address: t.Name(), close: writer, stop: func() {}, flushed: make(chan struct{})}
-	close(e.flushed)
+	e := &engine{address: t.Name(), close: writer, stop: func() {}}
 	if _, _, err := engines.LoadOrNew(e.address, func() (caddy.Destructor, error) { return e, nil }); err != nil {
 		t.Fatal(err)
 	}

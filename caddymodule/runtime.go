@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -27,8 +28,9 @@ type engine struct {
 	close   io.Closer
 	live    *auth.Live
 	vault   *vault.Vault
+	audit   *auditor
 	stop    context.CancelFunc
-	flushed chan struct{}
+	keepers sync.WaitGroup
 }
 
 var engines = caddy.NewUsagePool()
@@ -69,15 +71,20 @@ func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	keep, stop := context.WithCancel(context.Background())
 	e := &engine{
-		address: m.Address(), store: guarded{store, log}, close: closer, live: auth.NewLive(liveCapacity),
-		vault: v, stop: stop, flushed: make(chan struct{}),
+		address: m.Address(), store: guarded{store, log}, close: closer, live: auth.NewLive(liveCapacity), vault: v,
 	}
-	go func() {
-		defer close(e.flushed)
+	if e.audit, err = openAuditor(ctx, e.store); err != nil {
+		return nil, errors.Join(err, closer.Close())
+	}
+	keep, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	e.keepers.Go(func() {
 		e.live.Keep(keep, e.store, touchEvery, func(err error) { log.Error("touches stay in memory", "error", err) })
-	}()
+	})
+	e.keepers.Go(func() {
+		e.audit.keep(keep, touchEvery, func(err error) { log.Error("the audit's head stays as it was", "error", err) })
+	})
 	return e, nil
 }
 
@@ -113,7 +120,7 @@ func (e *engine) sameKey(m Store, masterKey string) error {
 // configuration has let go.
 func (e *engine) Destruct() error {
 	e.stop()
-	<-e.flushed
+	e.keepers.Wait()
 	return e.close.Close()
 }
 
@@ -176,6 +183,7 @@ func (a *App) compose(e *engine) (*runtime, error) {
 	return &runtime{engine: e, tokens: keys, queue: queue, service: &auth.Service{
 		Settings: a.settings, Store: e.store, Live: e.live, Secrets: e.vault,
 		Outbox: queue, Directory: directory, Text: text, Reaches: queue.Reaches, Now: time.Now, Log: a.log,
+		Tell: func(event auth.Event) { e.audit.record(event, a.auditLog) },
 	}}, nil
 }
 

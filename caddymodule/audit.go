@@ -1,0 +1,88 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/audit"
+)
+
+// auditor keeps the process's audit: its lines go to the logger sidegate.audit,
+// and how far they have come stands in the store, where whoever may write to
+// the log cannot reach it.
+type auditor struct {
+	*audit.Chain
+	store auth.Store
+	key   string
+	kept  audit.Head // what the store has
+}
+
+// openAuditor begins a chain after the one that the process before ours on this
+// machine has left.
+func openAuditor(ctx context.Context, store auth.Store) (*auditor, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	a := &auditor{store: store, key: "audit/" + host}
+	records, err := store.Get(ctx, a.key)
+	if err != nil {
+		return nil, fmt.Errorf("reading the audit's head: %w", err)
+	}
+	if records[0].Version != 0 {
+		if err := json.Unmarshal(records[0].Value, &a.kept); err != nil {
+			return nil, fmt.Errorf("reading the audit's head: %w", err)
+		}
+	}
+	a.Chain = audit.NewChain(a.kept)
+	return a, nil
+}
+
+// keep writes the head every few seconds until the context ends, then once
+// more. The lines since the last time are as safe as the log's file.
+func (a *auditor) keep(ctx context.Context, every time.Duration, report func(error)) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for running := true; running; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			running = false
+		}
+		if err := a.save(); err != nil {
+			report(err)
+		}
+	}
+}
+
+func (a *auditor) save() error {
+	head := a.Head()
+	if head == a.kept || head.N == 0 {
+		return nil
+	}
+	value, err := json.Marshal(head)
+	if err != nil {
+		return fmt.Errorf("writing the audit's head: %w", err)
+	}
+	if err := a.store.Put(context.Background(), []auth.Write{{Key: a.key, Value: value}}); err != nil {
+		return fmt.Errorf("writing the audit's head: %w", err)
+	}
+	a.kept = head
+	return nil
+}
+
+// record writes the line of an event.
+func (a *auditor) record(e auth.Event, log *zap.Logger) {
+	err := a.Append(e, func(line json.RawMessage, hash string) {
+		log.Info("audit", zap.Reflect("audit", line), zap.String("hash", hash))
+	})
+	if err != nil {
+		log.Error("no audit line", zap.String("event", string(e.Name)), zap.Error(err))
+	}
+}
