@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -50,13 +51,30 @@ type Message struct {
 	// Language is the text's, as a tag such as pt-BR, for whoever speaks it;
 	// empty when it is not known.
 	Language string `json:"-"`
+	// ClientIP is the address that asked for the code, for an Inquiry: who
+	// delivers the code has no use for it. Empty when it is not known.
+	ClientIP string `json:"-"`
 }
+
+// Inquiry is what a risk hook hears of a message that is about to go out: all
+// but the code.
+type Inquiry struct {
+	ID       string `json:"id"`      // the message's
+	Phone    string `json:"phone"`   // E.164
+	Country  string `json:"country"` // the number's, ISO 3166; empty: unknown
+	Channel  string `json:"channel"`
+	ClientIP string `json:"client_ip"` // empty: unknown
+}
+
+// ErrDenied is the outcome of a message that a risk hook has kept back.
+var ErrDenied = errors.New("the risk hook has denied the message")
 
 // Outbox delivers messages in the background. One implementation stands in
 // internal/sender.
 type Outbox interface {
 	// Enqueue takes the message for delivery and returns at once. done is called
-	// exactly once with the outcome, from another goroutine. It returns an
+	// exactly once with the outcome, from another goroutine; one that wraps
+	// ErrDenied tells that the message was kept back on purpose. It returns an
 	// error, and never calls done, when the message was not taken: the queue is
 	// full or every sender is known to be down.
 	Enqueue(m Message, done func(error)) error

@@ -133,6 +133,8 @@ type Challenge struct {
 	Reported  DeliveryStatus `json:"reported,omitempty"` // by the provider, of the last message
 	// Suppressed tells that the last message did not go out, which nobody is told.
 	Suppressed bool `json:"suppressed,omitempty"`
+	// DeniedAt is when a risk hook kept the last message back.
+	DeniedAt time.Time `json:"denied_at,omitzero"`
 	// Tallied are the messages that a right code would be credited for.
 	Tallied int `json:"tallied,omitempty"`
 }
