@@ -113,6 +113,27 @@ func TestAResendForgetsTheDenial(t *testing.T) {
 	}
 }
 
+// A denied message counts as a code that is out, until its code comes back by
+// another message.
+func TestDeniedCodesAreCreditedWithTheirChallenge(t *testing.T) {
+	w, verdicts := denials(t, countryLimit(2))
+	p, err := w.ask(alice, "")
+	wants(t, err, "")
+	(*verdicts)[0](errDenied)
+	w.clock.pass(time.Minute)
+	_, err = w.Start(t.Context(), auth.StartRequest{Phone: alice, Country: "SE", ChallengeID: p.ChallengeID})
+	wants(t, err, "")
+	(*verdicts)[1](nil)
+	_, err = w.verify(p.ChallengeID, w.outbox.code(alice), "")
+	wants(t, err, "")
+	for i := range 4 { // as many as came back, and the limit
+		_, err = w.ask(swedish(i), "")
+		wants(t, err, "")
+	}
+	_, err = w.ask(swedish(4), "")
+	wants(t, err, auth.CodeRateLimited)
+}
+
 // What the hook hears is in the message; a test number has none.
 func TestMessagesCarryTheAddress(t *testing.T) {
 	w := newWorld(t, withReviewer)

@@ -44,6 +44,7 @@ func (v *verdict) Judge(ctx context.Context, i auth.Inquiry) (bool, error) {
 func allows(context.Context) (bool, error)     { return true, nil }
 func denies(context.Context) (bool, error)     { return false, nil }
 func cannotTell(context.Context) (bool, error) { return true, errors.New("no idea") }
+func cannotSay(context.Context) (bool, error)  { return false, errors.New("no idea") }
 func waits(ctx context.Context) (bool, error)  { <-ctx.Done(); return true, ctx.Err() }
 func blowsUp(context.Context) (bool, error)    { panic(number) }
 func chats(context.Context) (bool, error)      { return true, errors.New("no " + number) }
@@ -60,10 +61,12 @@ func TestScreenDecidesBeforeAnySender(t *testing.T) {
 		{"a denied one is not", denies, false, 0, "denied"},
 		{"nor where failures let messages out", denies, true, 0, "denied"},
 		{"one that the screen cannot judge is not sent", cannotTell, false, 0, "risk hook v: no idea"},
+		{"nor one of which it says no besides", cannotSay, false, 0, "risk hook v: no idea"},
 		{"nor one that it is too slow for", waits, false, 0, "deadline"},
 		{"nor one that it breaks at", blowsUp, false, 0, "panic"},
 		{"an error that tells too much is withheld", chats, false, 0, "withheld"},
 		{"a lenient screen that cannot judge lets it out", cannotTell, true, 1, ""},
+		{"also when it says no besides", cannotSay, true, 1, ""},
 		{"and one that is too slow", waits, true, 1, ""},
 		{"and one that breaks", blowsUp, true, 1, ""},
 	} {
@@ -191,13 +194,48 @@ func TestProbesOfScreenAndSender(t *testing.T) {
 	})
 }
 
+// A sender's probe that the screen keeps from the queue is free again.
+func TestScreenGivesTheSendersProbeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, v := &fake{name: "f", send: broken}, &verdict{}
+		v.judge = func(ctx context.Context) (bool, error) {
+			if n := v.calls.Load(); n < 4 { // these go down together, a second later than the sender
+				time.Sleep(time.Second)
+				return false, errors.New("no idea")
+			}
+			return true, nil
+		}
+		q := sender.NewQueue(sender.Options{Senders: []sender.Sender{f}, Screen: v, Log: silent})
+		defer q.Close(t.Context())
+		for range 6 {
+			if err := q.Enqueue(message(), func(error) {}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		time.Sleep(29500 * time.Millisecond) // the sender may be tried, the screen not
+		if taken, _ := deliver(q, message()); !errors.Is(taken, sender.ErrDown) {
+			t.Errorf("the screen is down: %v", taken)
+		}
+		time.Sleep(time.Second)
+		f.send = nil
+		if taken, err := deliver(q, message()); taken != nil || err != nil {
+			t.Errorf("a probe was lost: %v, %v", taken, err)
+		}
+	})
+}
+
 // A code that expires while the screen thinks goes to nobody, and says nothing
 // of the screen.
 func TestCodesExpireAtTheScreen(t *testing.T) {
 	for _, lenient := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			f := &fake{name: "f"}
-			q := sender.NewQueue(sender.Options{Senders: []sender.Sender{f}, Screen: &verdict{judge: waits, lenient: lenient}, Log: silent})
+			var log bytes.Buffer
+			q := sender.NewQueue(sender.Options{
+				Senders: []sender.Sender{f}, Screen: &verdict{judge: waits, lenient: lenient}, Log: slog.New(slog.NewTextHandler(&log, nil)),
+			})
 			defer q.Close(t.Context())
 			for range 10 {
 				m := message()
@@ -205,6 +243,9 @@ func TestCodesExpireAtTheScreen(t *testing.T) {
 				if taken, err := deliver(q, m); taken != nil || !errors.Is(err, sender.ErrExpired) || f.calls.Load() != 0 {
 					t.Fatalf("got %v, %v, %d sent", taken, err, f.calls.Load())
 				}
+			}
+			if log.Len() > 0 {
+				t.Errorf("log: %s", log.String())
 			}
 		})
 	}
