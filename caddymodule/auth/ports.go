@@ -87,6 +87,25 @@ type Account struct {
 	Roles  []string // shared: do not change
 }
 
+// Dormant is an account that was not used for long, and for whose number a
+// right code has come.
+type Dormant struct {
+	UserID      uint64    `json:"auth_user_id"`
+	Phone       string    `json:"phone"` // E.164
+	LastUsedAt  time.Time `json:"last_used_at"`
+	ChallengeID string    `json:"challenge_id"`
+}
+
+// DormantHook knows whether the number of a dormant account is still its
+// owner's. The same challenge may be asked about again.
+type DormantHook interface {
+	// SameOwner reports whether the code opens the account; otherwise the number
+	// leaves it for good and becomes a new user's. An Error with
+	// CodeAccountDisabled refuses both; any other error means that the hook
+	// cannot answer now, and the code stays good.
+	SameOwner(ctx context.Context, d Dormant) (bool, error)
+}
+
 // Directory says who a phone number is. It is asked only after the code was
 // right. One that has a method DefaultRoles() []string says which roles a
 // review number may have; without it that is customer.

@@ -70,6 +70,8 @@ type User struct {
 	Banned    bool      `json:"banned,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	SignedIn  time.Time `json:"signed_in,omitzero"` // when a code was last right; zero: never yet
+	Reopened  time.Time `json:"reopened,omitzero"`  // when an operator last said that the number is still the person's
+	Detached  time.Time `json:"detached,omitzero"`  // since when the number is another account's; zero: it is not
 	Sessions  []Seat    `json:"sessions,omitempty"`
 }
 
