@@ -127,6 +127,7 @@ func prepareEnvironment(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "a-secret-access-key")
 	t.Setenv("DIRECTORY_SECRET", "a secret of the directory")
 	t.Setenv("RISK_SECRET", "a-secret-of-the-risk-hook")
+	t.Setenv("DORMANT_SECRET", "a-secret-of-the-dormant-hook")
 	t.Setenv("MASTER_KEY", key)
 	os.Unsetenv("NOT_SET")
 }

@@ -41,6 +41,7 @@ var blocks = map[string]string{
 	"risk webhook":      "{\n sidegate {\n risk webhook https://a.example {\n%s\n}\n}\n}",
 	"directory webhook": "{\n sidegate {\n directory webhook https://a.example {\n%s\n}\n}\n}",
 	"directory local":   "{\n sidegate {\n directory local {\n%s\n}\n}\n}",
+	"dormant webhook":   "{\n sidegate {\n directory local {\n dormant webhook https://a.example {\n%s\n}\n}\n}\n}",
 	"pages":             "http://localhost {\n sidegate {\n pages {\n%s\n}\n}\n}",
 	"site":              "http://localhost {\n sidegate {\n%s\n}\n}",
 }

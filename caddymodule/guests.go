@@ -34,6 +34,11 @@ type Directory interface {
 	Directory(store auth.Store, secrets auth.Secrets) (auth.Directory, error)
 }
 
+// DormantHook is a module in the namespace sidegate.dormants: it knows whether
+// the number of an account that was not used for long is still its owner's. A
+// person waits for it, at most as long as the context lives.
+type DormantHook interface{ auth.DormantHook }
+
 // ErrRefused is what a Sender's error wraps when it says something about the
 // one message, such as a number out of service: the next sender is tried, and
 // this one counts as working.
