@@ -51,8 +51,8 @@ type Message struct {
 	// Language is the text's, as a tag such as pt-BR, for whoever speaks it;
 	// empty when it is not known.
 	Language string `json:"-"`
-	// ClientIP is the address that asked for the code, for an Inquiry: who
-	// delivers the code has no use for it. Empty when it is not known.
+	// ClientIP is the address that asked for the code, for an Inquiry alone: who
+	// delivers the code never has it. Empty when it is not known.
 	ClientIP string `json:"-"`
 }
 

@@ -200,6 +200,7 @@ func (q *Queue) deliver(j job) error {
 	if err := q.pass(ctx, &j); err != nil {
 		return q.given(ctx, err)
 	}
+	j.message.ClientIP = "" // senders, also of others, have no use for it
 	var failures []error
 	for _, i := range j.route {
 		if ctx.Err() != nil {

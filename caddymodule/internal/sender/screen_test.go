@@ -92,6 +92,9 @@ func TestScreenDecidesBeforeAnySender(t *testing.T) {
 				if f.calls.Load() != row.sent {
 					t.Errorf("sent %d times, want %d", f.calls.Load(), row.sent)
 				}
+				if got := f.heard.Load(); got != nil && got != "" {
+					t.Errorf("the sender heard of %v", got)
+				}
 				if want := (auth.Inquiry{ID: "c1.1", Phone: number, Country: "SE", Channel: "sms", ClientIP: "192.0.2.1"}); v.heard != want {
 					t.Errorf("it heard %+v, want %+v", v.heard, want)
 				}
