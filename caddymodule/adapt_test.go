@@ -126,6 +126,8 @@ func prepareEnvironment(t *testing.T) {
 	t.Setenv("VONAGE_SIGNATURE_SECRET", "a-signature-secret")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "a-secret-access-key")
 	t.Setenv("DIRECTORY_SECRET", "a secret of the directory")
+	t.Setenv("RISK_SECRET", "a-secret-of-the-risk-hook")
+	t.Setenv("DORMANT_SECRET", "a-secret-of-the-dormant-hook")
 	t.Setenv("MASTER_KEY", key)
 	os.Unsetenv("NOT_SET")
 }

@@ -49,6 +49,8 @@ type App struct {
 	// Who delivers the codes; the first that works, in order. Default: Caddy's
 	// log, and only for clients on the loopback.
 	SendersRaw []json.RawMessage `json:"senders,omitempty" caddy:"namespace=sidegate.senders inline_key=sender"`
+	// Who decides, in the background, whether a code may go out. Default: nobody.
+	RiskRaw json.RawMessage `json:"risk,omitempty" caddy:"namespace=sidegate.risks inline_key=risk"`
 	// Who a phone number is. Default: local.
 	DirectoryRaw json.RawMessage `json:"directory,omitempty" caddy:"namespace=sidegate.directories inline_key=directory"`
 
@@ -60,6 +62,7 @@ type App struct {
 	store     Store
 	directory Directory
 	senders   []sender.Sender
+	risk      Risk     // nil: nobody is asked
 	apis      []string // the api paths of all gates, for what senders tell their providers
 	localOnly bool     // no sender is configured: codes are for this machine alone
 	masterKey string
@@ -131,7 +134,7 @@ func (a *App) setDefaults() {
 	}
 }
 
-// loadGuests loads the store, the directory and the senders.
+// loadGuests loads the store, the directory, the senders and the risk hook.
 func (a *App) loadGuests(ctx caddy.Context) error {
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"engine":"badger"}`)
@@ -159,6 +162,13 @@ func (a *App) loadGuests(ctx caddy.Context) error {
 	for _, module := range guest.([]any) {
 		a.senders = append(a.senders, module.(Sender))
 	}
+	if a.RiskRaw == nil {
+		return nil
+	}
+	if guest, err = ctx.LoadModule(a, "RiskRaw"); err != nil {
+		return fmt.Errorf("risk: %w", err)
+	}
+	a.risk = guest.(Risk)
 	return nil
 }
 

@@ -217,6 +217,7 @@ func (a *App) words() words {
 		"master_key": secretWord(&a.MasterKey),
 		"store":      guestWord("sidegate.stores", "engine", func(raw json.RawMessage) { a.StoreRaw = raw }),
 		"sender*":    guestWord("sidegate.senders", "sender", func(raw json.RawMessage) { a.SendersRaw = append(a.SendersRaw, raw) }),
+		"risk":       guestWord("sidegate.risks", "risk", func(raw json.RawMessage) { a.RiskRaw = raw }),
 		"directory":  guestWord("sidegate.directories", "directory", func(raw json.RawMessage) { a.DirectoryRaw = raw }),
 		"otp":        section(a.OTP.words()),
 		"limits":     section(a.Limits.words()),

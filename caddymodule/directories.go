@@ -7,7 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
-	"github.com/sidegate/sidegate/caddymodule/internal/directory"
+	"github.com/sidegate/sidegate/caddymodule/internal/hook"
 	"github.com/sidegate/sidegate/caddymodule/internal/sender"
 )
 
@@ -28,7 +28,7 @@ type WebhookDirectory struct {
 	// at each sign-in. Default: 5s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	webhook *directory.Webhook
+	webhook *hook.Directory
 }
 
 // CaddyModule returns the Caddy module information.
@@ -38,24 +38,34 @@ func (*WebhookDirectory) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves the placeholders and checks the URL.
 func (w *WebhookDirectory) Provision(ctx caddy.Context) error {
-	o, secret := directory.Options{Timeout: time.Duration(w.Timeout)}, ""
-	if err := resolveAll([]field{{"url", w.URL, &o.URL}, {"secret", w.Secret, &secret}}); err != nil {
+	o, err := hookOptions(w.URL, w.Secret)
+	if err != nil {
 		return err
 	}
 	if err := checkTimeout(w.Timeout); err != nil {
 		return err
 	}
-	if secret == "" {
+	o.Timeout = time.Duration(w.Timeout)
+	if o.Sign == nil {
 		ctx.Slogger().Warn("the directory cannot tell our questions from those of others, who could learn whose a number is: give it a secret")
-	} else {
-		o.Sign = func(timestamp string, body []byte) string { return sender.Signature([]byte(secret), timestamp, body) }
 	}
 	if inTheClear(o.URL) {
 		ctx.Slogger().Warn("the directory is asked over plain http: whoever is on the way can answer in its place and sign in as anybody; use https")
 	}
-	var err error
-	w.webhook, err = directory.New(o)
+	w.webhook, err = hook.NewDirectory(o)
 	return err
+}
+
+// hookOptions fills in where a hook is and what signs its questions.
+func hookOptions(address, secret string) (o hook.Options, err error) {
+	key := ""
+	if err := resolveAll([]field{{"url", address, &o.URL}, {"secret", secret, &key}}); err != nil {
+		return o, err
+	}
+	if key != "" {
+		o.Sign = func(timestamp string, body []byte) string { return sender.Signature([]byte(key), timestamp, body) }
+	}
+	return o, nil
 }
 
 // Cleanup drops idle connections.

@@ -38,8 +38,10 @@ var blocks = map[string]string{
 	"sender exec":       "{\n sidegate {\n sender exec cat {\n%s\n}\n}\n}",
 	"sender file":       "{\n sidegate {\n sender file /codes {\n%s\n}\n}\n}",
 	"sender log":        "{\n sidegate {\n sender log {\n%s\n}\n}\n}",
+	"risk webhook":      "{\n sidegate {\n risk webhook https://a.example {\n%s\n}\n}\n}",
 	"directory webhook": "{\n sidegate {\n directory webhook https://a.example {\n%s\n}\n}\n}",
 	"directory local":   "{\n sidegate {\n directory local {\n%s\n}\n}\n}",
+	"dormant webhook":   "{\n sidegate {\n directory local {\n dormant webhook https://a.example {\n%s\n}\n}\n}\n}",
 	"pages":             "http://localhost {\n sidegate {\n pages {\n%s\n}\n}\n}",
 	"site":              "http://localhost {\n sidegate {\n%s\n}\n}",
 }

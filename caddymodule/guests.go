@@ -34,6 +34,11 @@ type Directory interface {
 	Directory(store auth.Store, secrets auth.Secrets) (auth.Directory, error)
 }
 
+// DormantHook is a module in the namespace sidegate.dormants: it knows whether
+// the number of an account that was not used for long is still its owner's. A
+// person waits for it, at most as long as the context lives.
+type DormantHook interface{ auth.DormantHook }
+
 // ErrRefused is what a Sender's error wraps when it says something about the
 // one message, such as a number out of service: the next sender is tried, and
 // this one counts as working.
@@ -60,4 +65,21 @@ type Sender interface {
 	// several goroutines at once. The error must not contain the code, and may
 	// wrap ErrRefused.
 	Send(ctx context.Context, m auth.Message) error
+}
+
+// Risk is a module in the namespace sidegate.risks: it decides whether a code
+// may go out, after the client has had its answer. It may have more methods:
+//
+//   - AllowOnFailure() bool says that codes go out while it cannot tell; without
+//     it they fail.
+//   - Limit() time.Duration bounds one question; without it, 5 s.
+//   - Close() error ends it, after the last message.
+type Risk interface {
+	// Name is what logs call it; never a secret.
+	Name() string
+	// Judge reports whether the code may go out, within the context's deadline.
+	// An error means that it cannot tell, whatever it reports; three in a row,
+	// and it is not asked for 30 s. It is called by several goroutines at once.
+	// Its errors must not contain the number.
+	Judge(ctx context.Context, i auth.Inquiry) (allow bool, err error)
 }

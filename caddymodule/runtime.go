@@ -178,7 +178,7 @@ func (a *App) compose(e *engine) (*runtime, error) {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	a.invite()
-	queue := sender.NewQueue(sender.Options{Senders: a.senders, Country: phone.Country, Log: a.log})
+	queue := sender.NewQueue(sender.Options{Senders: a.senders, Screen: a.risk, Country: phone.Country, Log: a.log})
 	text := func(code, to, locale string) (string, string) { return a.texts.For(code, phone.Country(to), locale) }
 	return &runtime{engine: e, tokens: keys, queue: queue, service: &auth.Service{
 		Settings: a.settings, Store: e.store, Live: e.live, Secrets: e.vault,

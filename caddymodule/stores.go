@@ -2,6 +2,8 @@ package caddymodule
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -91,6 +93,16 @@ type LocalDirectory struct {
 	Roles []string `json:"roles,omitempty"`
 	// The number of the first user; others count up from it. Default: 1.
 	FirstID uint64 `json:"first_id,omitempty"`
+	// An account that was not used for so long is dormant: phone companies hand
+	// numbers on, so a right code alone does not open it. 30d to 3650d; shorter
+	// than the time after which your phone companies do. Default: none, and no
+	// account ever is.
+	DormantAfter caddy.Duration `json:"dormant_after,omitempty"`
+	// Who decides what a right code for a dormant account opens. Default: an
+	// operator, and until then the code gets 403 account_disabled.
+	DormantRaw json.RawMessage `json:"dormant,omitempty" caddy:"namespace=sidegate.dormants inline_key=dormant"`
+
+	dormant auth.DormantHook
 }
 
 // CaddyModule returns the Caddy module information.
@@ -99,9 +111,19 @@ func (LocalDirectory) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision checks the values and fills in the defaults.
-func (l *LocalDirectory) Provision(caddy.Context) error {
+func (l *LocalDirectory) Provision(ctx caddy.Context) error {
 	if err := l.validate(); err != nil {
 		return err
+	}
+	if l.DormantRaw != nil {
+		if l.DormantAfter == 0 {
+			return errors.New("dormant: no account is ever dormant without dormant_after, such as: dormant_after 365d")
+		}
+		guest, err := ctx.LoadModule(l, "DormantRaw")
+		if err != nil {
+			return fmt.Errorf("dormant: %w", err)
+		}
+		l.dormant = guest.(DormantHook)
 	}
 	if l.UserType == "" {
 		l.UserType = "customer"
@@ -129,7 +151,7 @@ func (l *LocalDirectory) validate() error {
 			return fmt.Errorf("%q: a role or type is 1 to 64 letters, digits and any of . _ : -", word)
 		}
 	}
-	return nil
+	return between("dormant_after", l.DormantAfter, caddy.Duration(30*day), caddy.Duration(3650*day))
 }
 
 // isLabel holds roles to what stands safely in a comma-separated header.
@@ -148,16 +170,19 @@ func (l *LocalDirectory) Directory(store auth.Store, secrets auth.Secrets) (auth
 	return &auth.LocalDirectory{
 		Store: store, Secrets: secrets, Registration: l.Registration != "closed",
 		UserType: l.UserType, Roles: l.Roles, FirstID: l.FirstID, Now: time.Now,
+		DormantAfter: time.Duration(l.DormantAfter), Dormant: l.dormant,
 	}, nil
 }
 
 // UnmarshalCaddyfile reads:
 //
 //	directory local {
-//		registration open|closed
-//		user_type    TYPE
-//		roles        ROLE…
-//		first_id     N
+//		registration  open|closed
+//		user_type     TYPE
+//		roles         ROLE…
+//		first_id      N
+//		dormant_after DURATION
+//		dormant       webhook URL { … }
 //	}
 func (l *LocalDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
@@ -165,10 +190,12 @@ func (l *LocalDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	return block(d, words{
-		"registration": checked(textWord(&l.Registration), l.validate),
-		"user_type":    checked(textWord(&l.UserType), l.validate),
-		"roles":        checked(listWord(&l.Roles), l.validate),
-		"first_id":     checked(numberWord(&l.FirstID), l.validate),
+		"registration":  checked(textWord(&l.Registration), l.validate),
+		"user_type":     checked(textWord(&l.UserType), l.validate),
+		"roles":         checked(listWord(&l.Roles), l.validate),
+		"first_id":      checked(numberWord(&l.FirstID), l.validate),
+		"dormant_after": checked(durationWord(&l.DormantAfter), l.validate),
+		"dormant":       guestWord("sidegate.dormants", "dormant", func(raw json.RawMessage) { l.DormantRaw = raw }),
 	})
 }
 

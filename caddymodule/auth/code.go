@@ -37,7 +37,7 @@ func (s *Service) Start(ctx context.Context, r StartRequest) (Pending, error) {
 	}
 	m := Message{
 		ID: c.ID + "." + strconv.Itoa(c.Sends), To: c.Phone, Code: code,
-		Channel: c.Channel, AppName: s.Settings.AppName, ExpiresAt: c.ExpiresAt.UTC(),
+		Channel: c.Channel, AppName: s.Settings.AppName, ExpiresAt: c.ExpiresAt.UTC(), ClientIP: r.ClientIP,
 	}
 	m.Text, m.Language = s.Text(code, c.Phone, r.Locale)
 	done := func(failure error) { s.delivered(c, failure, a) }
@@ -117,7 +117,7 @@ func (s *Service) countMessage(ctx context.Context, id string, a *attempt) (Chal
 		}
 		c.SentAt, c.Delivery, c.Reported = now, DeliveryQueued, ""
 		c.Sends++
-		c.Suppressed = a.suppressed
+		c.Suppressed, c.DeniedAt = a.suppressed, time.Time{}
 		if a.tallied() {
 			c.Tallied++
 		}
@@ -141,28 +141,42 @@ func (s *Service) send(m Message, done func(error)) error {
 }
 
 // delivered notes how the sending ended. It runs after the request has been
-// answered, so it has a deadline of its own.
+// answered, so it has a deadline of its own. A message that was denied stays
+// counted, and looks from outside as if it had been sent: who tries numbers out
+// must neither learn of the verdict nor get another try for it.
 func (s *Service) delivered(c Challenge, failure error, a *attempt) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	status, event := DeliverySent, EventCodeDelivered
-	if failure != nil {
-		status, event = DeliveryFailed, EventCodeUndelivered
+	denied := errors.Is(failure, ErrDenied)
+	failed := failure != nil && !denied
+	switch {
+	case denied:
+		s.Log.Info("code not sent: the risk hook denied it", "challenge_id", c.ID)
+		s.tellOfCode(EventSendBlocked, c, "risk", "")
+	case failed:
 		s.withdraw(ctx, a)
 		s.Log.Error("code not delivered", "challenge_id", c.ID, "error", failure)
+		s.tellOfCode(EventCodeUndelivered, c, "", "")
+	default:
+		s.tellOfCode(EventCodeDelivered, c, "", "")
 	}
-	s.tellOfCode(event, c, "", "")
 	_, err := update(ctx, s.Store, challengeKey(c.ID), func(now *Challenge, exists bool) (Write, error) {
 		newest := now.Sends == c.Sends && now.Reported == "" // else a newer message decides, or the provider has
-		untallied := failure != nil && a.tallied() && now.Tallied > 0
+		untallied := failed && a.tallied() && now.Tallied > 0
 		if !exists || !newest && !untallied {
 			return Write{}, errUnchanged
 		}
 		if untallied {
 			now.Tallied--
 		}
-		if newest {
-			now.Delivery = status
+		switch {
+		case !newest:
+		case denied:
+			now.Suppressed, now.DeniedAt = true, s.now()
+		case failed:
+			now.Delivery = DeliveryFailed
+		default:
+			now.Delivery = DeliverySent
 		}
 		return Write{Expires: now.ExpiresAt}, nil
 	})
@@ -181,15 +195,16 @@ func (s *Service) Status(ctx context.Context, id string) (Status, error) {
 	if !exists || c.UsedBy != "" || !now.Before(c.ExpiresAt) {
 		return Status{}, Refuse(CodeNotFound)
 	}
-	if c.Suppressed && now.Sub(c.SentAt) >= pretended(id) {
+	if under := min(now.Sub(c.SentAt), now.Sub(c.DeniedAt)); c.Suppressed && under >= pretended(id) {
 		c.Delivery = DeliverySent
 	}
 	left := max(0, s.Settings.OTP.Attempts-c.Tries)
 	return Status{c.Delivery, c.ExpiresAt.Sub(now), s.resendWait(c, now), left}, nil
 }
 
-// pretended is how long a suppressed message seems to be under way: about as
-// long as a gateway takes, and not the same for all.
+// pretended is how long a suppressed message seems to be under way, once a risk
+// hook has had its time: about as long as a gateway takes, and not the same for
+// all.
 func pretended(id string) time.Duration {
 	return 200*time.Millisecond + time.Duration(id[0])*8*time.Millisecond
 }

@@ -14,6 +14,10 @@ type LocalDirectory struct {
 	UserType     string   // of new users
 	Roles        []string // of new users
 	FirstID      uint64   // of the first user
+	// DormantAfter makes an account dormant that was not used for so long: then
+	// a right code alone does not open it. Zero: none ever is.
+	DormantAfter time.Duration
+	Dormant      DormantHook // decides about dormant accounts; nil: an operator does
 	Now          func() time.Time
 }
 
@@ -26,17 +30,30 @@ type counter struct {
 	Last uint64 `json:"last"`
 }
 
-// Resolve implements Directory. What makes a number a user is one swap on the
-// number's record; an id drawn in vain is never used again.
+// Resolve implements Directory. A number that leads to a detached account is on
+// its way to a new one.
 func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account, error) {
-	key := "phone/" + d.Secrets.Index("phone", phone)
-	entry, exists, err := read[phoneEntry](ctx, d.Store, key)
+	entry, exists, err := read[phoneEntry](ctx, d.Store, d.phoneKey(phone))
 	if err != nil {
 		return Account{}, err
 	}
 	if exists {
-		return Account{UserID: entry.UserID}, d.keepUser(ctx, entry.UserID, phone)
+		user, err := d.keepUser(ctx, entry.UserID, phone)
+		if err != nil || user.Detached.IsZero() {
+			return Account{UserID: entry.UserID}, err
+		}
 	}
+	return d.register(ctx, phone, entry.UserID)
+}
+
+func (d *LocalDirectory) phoneKey(phone string) string {
+	return "phone/" + d.Secrets.Index("phone", phone)
+}
+
+// register makes a number a new user's, unless it leads elsewhere than to old
+// (0: to nobody) by now. That is one swap on the number's record; an id drawn in
+// vain is never used again.
+func (d *LocalDirectory) register(ctx context.Context, phone string, old uint64) (Account, error) {
 	if !d.Registration {
 		return Account{}, Refuse(CodeAccountDisabled)
 	}
@@ -44,8 +61,8 @@ func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account,
 	if err != nil {
 		return Account{}, err
 	}
-	entry, err = update(ctx, d.Store, key, func(e *phoneEntry, exists bool) (Write, error) {
-		if exists {
+	entry, err := update(ctx, d.Store, d.phoneKey(phone), func(e *phoneEntry, exists bool) (Write, error) {
+		if exists && e.UserID != old {
 			return Write{}, errUnchanged
 		}
 		e.UserID = id
@@ -54,15 +71,16 @@ func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account,
 	if err != nil {
 		return Account{}, err
 	}
-	return Account{UserID: entry.UserID}, d.keepUser(ctx, entry.UserID, phone)
+	_, err = d.keepUser(ctx, entry.UserID, phone)
+	return Account{UserID: entry.UserID}, err
 }
 
 // DefaultRoles are those of new users.
 func (d *LocalDirectory) DefaultRoles() []string { return d.Roles }
 
 // keepUser makes the user's record if there is none yet.
-func (d *LocalDirectory) keepUser(ctx context.Context, id uint64, phone string) error {
-	_, err := update(ctx, d.Store, userKey(id), func(u *User, exists bool) (Write, error) {
+func (d *LocalDirectory) keepUser(ctx context.Context, id uint64, phone string) (User, error) {
+	return update(ctx, d.Store, userKey(id), func(u *User, exists bool) (Write, error) {
 		if exists {
 			return Write{}, errUnchanged
 		}
@@ -70,7 +88,6 @@ func (d *LocalDirectory) keepUser(ctx context.Context, id uint64, phone string) 
 		*u = User{ID: id, Phone: phone, Type: d.UserType, Roles: d.Roles, CreatedAt: created}
 		return Write{}, nil
 	})
-	return err
 }
 
 func (d *LocalDirectory) draw(ctx context.Context) (uint64, error) {

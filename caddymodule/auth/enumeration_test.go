@@ -11,7 +11,7 @@ import (
 )
 
 // kinds of numbers that nobody may tell apart by asking for a code.
-var kindsOfNumbers = []string{"known", "unknown", "banned", "closed", "suppressed"}
+var kindsOfNumbers = []string{"known", "unknown", "banned", "closed", "dormant", "suppressed"}
 
 // enumerated is a world in which a number of the kind can ask for codes.
 // Strangers have this part of the budget.
@@ -30,6 +30,10 @@ func enumerated(t testing.TB, kind string, strangers int) *world {
 		if err := auth.ChangeUser(t.Context(), w.store, g.Identity.UserID, func(u *auth.User) { u.Banned = true }); err != nil {
 			t.Fatal(err)
 		}
+	case "dormant":
+		w.signIn(alice, "phone")
+		w.local().DormantAfter = dormant
+		w.clock.pass(dormant)
 	case "closed":
 		w.Directory.(*auth.LocalDirectory).Registration = false
 	case "suppressed":

@@ -9,7 +9,7 @@ const (
 	EventCodeRequested   EventName = "code_requested"   // a message was asked for, and not refused
 	EventCodeDelivered   EventName = "code_delivered"   // a sender took it
 	EventCodeUndelivered EventName = "code_undelivered" // none did, or its provider says so
-	EventSendBlocked     EventName = "send_blocked"     // Cause: the limit, or suppressed
+	EventSendBlocked     EventName = "send_blocked"     // Cause: the limit, suppressed, or risk
 	EventSendRecorded    EventName = "send_recorded"    // a limit would have blocked it: Cause
 	EventBudgetUsed      EventName = "budget_used"      // Cause: percent of the messages in all
 

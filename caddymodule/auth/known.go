@@ -28,10 +28,17 @@ func (s *Service) proofOf(phone, day string) string {
 
 // knows reports whether a proof is one of this number, and not too old.
 func (s *Service) knows(proof, phone string) bool {
+	_, known := s.knownOn(proof, phone)
+	return known
+}
+
+// knownOn gives the day of the sign-in that a proof shows.
+func (s *Service) knownOn(proof, phone string) (day time.Time, known bool) {
 	text, _, ok := strings.Cut(proof, ".")
-	day, err := strconv.ParseInt(text, 10, 32)
-	if !ok || err != nil || s.Now().Sub(time.UnixMilli(day*proofDay.Milliseconds())) >= DeviceProofLife {
-		return false
+	n, err := strconv.ParseInt(text, 10, 32)
+	day = time.UnixMilli(n * proofDay.Milliseconds())
+	if !ok || err != nil || s.Now().Sub(day) >= DeviceProofLife {
+		return day, false
 	}
-	return subtle.ConstantTimeCompare([]byte(s.proofOf(phone, text)), []byte(proof)) == 1
+	return day, subtle.ConstantTimeCompare([]byte(s.proofOf(phone, text)), []byte(proof)) == 1
 }

@@ -53,6 +53,7 @@ type entry struct {
 	generation   uint32
 	seen         uint32 // newest generation seen in use
 	profile      uint32
+	noted        uint32 // the day, since 1970, of its user's last use that the store knows
 	deviceLen    uint8
 	end          endCode
 	settled      bool // the end is in the store
@@ -258,8 +259,9 @@ func (l *Live) takeDirty() []touchOf {
 		s.mu.Lock()
 		for _, j := range s.dirty {
 			e := &s.table[j]
-			e.dirty = false
-			touches = append(touches, touchOf{e.id, e.expiresAt, Touch{e.lastAccess, e.lastActivity, e.seen}})
+			day := uint32(e.lastAccess / useDay.Milliseconds())
+			touches = append(touches, touchOf{e.id, e.userID, e.expiresAt, Touch{e.lastAccess, e.lastActivity, e.seen}, day != e.noted})
+			e.dirty, e.noted = false, day
 		}
 		s.dirty = s.dirty[:0]
 		s.mu.Unlock()
@@ -271,7 +273,12 @@ func (l *Live) markDirty(id SessionID) {
 	s := l.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i, found := s.index[id]; found && !s.table[i].dirty {
+	i, found := s.index[id]
+	if !found {
+		return
+	}
+	s.table[i].noted = 0
+	if !s.table[i].dirty {
 		s.table[i].dirty = true
 		s.dirty = append(s.dirty, i)
 	}

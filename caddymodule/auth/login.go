@@ -41,7 +41,11 @@ func (s *Service) Verify(ctx context.Context, r VerifyRequest) (Grant, error) {
 // enter is the way in behind a right code. An error that is no refusal is a
 // fault of ours.
 func (s *Service) enter(ctx context.Context, id SessionID, c Challenge, r VerifyRequest) (Grant, error) {
+	_, isTest := s.testNumber(c.Phone)
 	account, err := s.Directory.Resolve(ctx, c.Phone, c.ID)
+	if err == nil && !isTest { // which nobody hands on
+		account, err = s.wake(ctx, account, c, r.DeviceProof)
+	}
 	disabled := errors.Is(err, Refuse(CodeAccountDisabled))
 	if err != nil && !disabled {
 		return Grant{}, fmt.Errorf("%w: asking the directory: %w", ErrUnavailable, err)
@@ -49,7 +53,7 @@ func (s *Service) enter(ctx context.Context, id SessionID, c Challenge, r Verify
 	if err == nil && !usable(account) {
 		return Grant{}, fmt.Errorf("%w: the directory gave an id or a role that cannot be passed on", ErrUnavailable)
 	}
-	if _, isTest := s.testNumber(c.Phone); isTest && !disabled {
+	if isTest && !disabled {
 		plain, err := s.isPlain(ctx, account)
 		if err != nil {
 			return Grant{}, err
@@ -158,6 +162,9 @@ func (s *Service) seat(ctx context.Context, account Account, phone string, v Ses
 	user, err = update(ctx, s.Store, userKey(account.UserID), func(u *User, exists bool) (Write, error) {
 		if u.Banned {
 			return Write{}, Refuse(CodeAccountDisabled)
+		}
+		if account.Type == "" && !u.Detached.IsZero() {
+			return Write{}, fmt.Errorf("%w: the number was handed on meanwhile", ErrUnavailable)
 		}
 		if !exists {
 			*u = User{ID: account.UserID, CreatedAt: v.CreatedAt}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -50,13 +51,30 @@ type Message struct {
 	// Language is the text's, as a tag such as pt-BR, for whoever speaks it;
 	// empty when it is not known.
 	Language string `json:"-"`
+	// ClientIP is the address that asked for the code, for an Inquiry alone: who
+	// delivers the code never has it. Empty when it is not known.
+	ClientIP string `json:"-"`
 }
+
+// Inquiry is what a risk hook hears of a message that is about to go out: all
+// but the code.
+type Inquiry struct {
+	ID       string `json:"id"`      // the message's
+	Phone    string `json:"phone"`   // E.164
+	Country  string `json:"country"` // the number's, ISO 3166; empty: unknown
+	Channel  string `json:"channel"`
+	ClientIP string `json:"client_ip"` // empty: unknown
+}
+
+// ErrDenied is the outcome of a message that a risk hook has kept back.
+var ErrDenied = errors.New("the risk hook has denied the message")
 
 // Outbox delivers messages in the background. One implementation stands in
 // internal/sender.
 type Outbox interface {
 	// Enqueue takes the message for delivery and returns at once. done is called
-	// exactly once with the outcome, from another goroutine. It returns an
+	// exactly once with the outcome, from another goroutine; one that wraps
+	// ErrDenied tells that the message was kept back on purpose. It returns an
 	// error, and never calls done, when the message was not taken: the queue is
 	// full or every sender is known to be down.
 	Enqueue(m Message, done func(error)) error
@@ -67,6 +85,25 @@ type Account struct {
 	UserID uint64
 	Type   string   // empty: Type and Roles stay as the user's record has them
 	Roles  []string // shared: do not change
+}
+
+// Dormant is an account that was not used for long, and for whose number a
+// right code has come.
+type Dormant struct {
+	UserID      uint64    `json:"auth_user_id"`
+	Phone       string    `json:"phone"` // E.164
+	LastUsedAt  time.Time `json:"last_used_at"`
+	ChallengeID string    `json:"challenge_id"`
+}
+
+// DormantHook knows whether the number of a dormant account is still its
+// owner's. The same challenge may be asked about again.
+type DormantHook interface {
+	// SameOwner reports whether the code opens the account; otherwise the number
+	// leaves it for good and becomes a new user's. An Error with
+	// CodeAccountDisabled refuses both; any other error means that the hook
+	// cannot answer now, and the code stays good.
+	SameOwner(ctx context.Context, d Dormant) (bool, error)
 }
 
 // Directory says who a phone number is. It is asked only after the code was

@@ -70,6 +70,8 @@ type User struct {
 	Banned    bool      `json:"banned,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	SignedIn  time.Time `json:"signed_in,omitzero"` // when a code was last right; zero: never yet
+	Reopened  time.Time `json:"reopened,omitzero"`  // when an operator last said that the number is still the person's
+	Detached  time.Time `json:"detached,omitzero"`  // since when the number is another account's; zero: it is not
 	Sessions  []Seat    `json:"sessions,omitempty"`
 }
 
@@ -133,6 +135,8 @@ type Challenge struct {
 	Reported  DeliveryStatus `json:"reported,omitempty"` // by the provider, of the last message
 	// Suppressed tells that the last message did not go out, which nobody is told.
 	Suppressed bool `json:"suppressed,omitempty"`
+	// DeniedAt is when a risk hook kept the last message back.
+	DeniedAt time.Time `json:"denied_at,omitzero"`
 	// Tallied are the messages that a right code would be credited for.
 	Tallied int `json:"tallied,omitempty"`
 }

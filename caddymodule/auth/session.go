@@ -196,32 +196,14 @@ func (v *Session) over(reason EndReason, now time.Time) {
 	v.PushToken = "" // no more messages to a device that has signed out
 }
 
-// endSeats ends the sessions of a user that pick gives a reason for: one swap
-// on the user's record.
+// endSeats ends the sessions of a user that pick gives a reason for.
 func (s *Service) endSeats(ctx context.Context, user uint64, pick func(SessionID) EndReason) error {
-	ctx, cancel := lasting(ctx)
-	defer cancel()
-	var over []Seat
-	_, err := update(ctx, s.Store, userKey(user), func(u *User, _ bool) (Write, error) {
-		over = nil
-		for i := range u.Sessions {
-			seat := &u.Sessions[i]
-			if reason := pick(seat.SessionID); seat.End == "" && reason != "" {
-				seat.End = reason
-				over = append(over, *seat)
-			}
+	return s.endBy(ctx, user, func(u *User) (over []Seat, err error) {
+		if over = u.end(pick); over == nil {
+			return nil, errUnchanged
 		}
-		if over == nil {
-			return Write{}, errUnchanged
-		}
-		return Write{Ending: true}, nil
+		return over, nil
 	})
-	if err != nil {
-		s.unsettled(over)
-		return err
-	}
-	s.settle(ctx, over)
-	return nil
 }
 
 // ProofOfTicket reads a refresh token or a cookie's value, without asking

@@ -18,9 +18,15 @@ type Touch struct {
 
 type touchOf struct {
 	id        SessionID
+	userID    uint64
 	expiresAt int64
 	touch     Touch
+	newDay    bool // the first one of a day
 }
+
+// useDay is how exactly the store knows when a user was last there, once the
+// records of the sessions are gone.
+const useDay = 24 * time.Hour
 
 const touchSize = 1 + 8 + 8 + 4
 
@@ -45,17 +51,10 @@ func decodeTouch(b []byte) (t Touch, err error) {
 // cannot be written wait for the next call.
 func (l *Live) Flush(ctx context.Context, store Store) error {
 	touches := l.takeDirty()
-	const batch = 1000
+	const batch = 500 // of at most two writes each
 	for len(touches) > 0 {
 		part := touches[:min(batch, len(touches))]
-		writes := make([]Write, len(part))
-		for i, t := range part {
-			writes[i] = Write{
-				Key: touchKey(t.id), Value: t.touch.encode(),
-				Expires: time.UnixMilli(t.expiresAt).Add(sessionRetention),
-			}
-		}
-		if err := store.Put(ctx, writes); err != nil {
+		if err := store.Put(ctx, writesOf(part)); err != nil {
 			for _, t := range touches {
 				l.markDirty(t.id)
 			}
@@ -64,6 +63,26 @@ func (l *Live) Flush(ctx context.Context, store Store) error {
 		touches = touches[len(part):]
 	}
 	return nil
+}
+
+// writesOf are the touches themselves and, once a day, when their users were
+// there: a session's touch goes with it, and a user is kept for ever.
+func writesOf(touches []touchOf) []Write {
+	writes := make([]Write, len(touches))
+	used := map[uint64]Touch{}
+	for i, t := range touches {
+		writes[i] = Write{
+			Key: touchKey(t.id), Value: t.touch.encode(),
+			Expires: time.UnixMilli(t.expiresAt).Add(sessionRetention),
+		}
+		if t.newDay {
+			used[t.userID] = Touch{LastAccess: max(used[t.userID].LastAccess, t.touch.LastAccess)}
+		}
+	}
+	for user, use := range used {
+		writes = append(writes, Write{Key: usedKey(user), Value: use.encode()})
+	}
+	return writes
 }
 
 // Keep flushes every few seconds until the context ends, then once more.
@@ -94,6 +113,7 @@ const sessionRetention = 30 * 24 * time.Hour
 func sessionKey(id SessionID) string { return "session/" + id.String() }
 func touchKey(id SessionID) string   { return "touch/" + id.String() }
 func userKey(id uint64) string       { return fmt.Sprintf("user/%d", id) }
+func usedKey(user uint64) string     { return fmt.Sprintf("used/%d", user) }
 func deviceKey(user uint64, id string) string {
 	return fmt.Sprintf("device/%d/%s", user, id)
 }

@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,7 +11,7 @@ const (
 	downFor        = 30 * time.Second // until one message may try the sender again
 )
 
-// health remembers which sender works: a circuit breaker for each.
+// health remembers which party works: a circuit breaker for each.
 type health struct {
 	now func() time.Time
 
@@ -26,7 +27,7 @@ type state struct {
 
 func (s *state) down() bool { return s.failures >= failuresToDown }
 
-// none is the probe of a job that holds none.
+// none is the probe of a message that takes none.
 const none = -1
 
 // admit says whether a new message has a chance with the senders of its route.
@@ -49,11 +50,11 @@ func (h *health) admit(route []int) (probe int, ok bool) {
 }
 
 // begin says whether a message may try sender i now, and whether that is the
-// sender's probe. reserved is the sender whose probe the message holds already.
-func (h *health) begin(i, reserved int) (ok, probing bool) {
+// sender's probe. reserved are those whose probe the message holds already.
+func (h *health) begin(i int, reserved []int) (ok, probing bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if i == reserved {
+	if slices.Contains(reserved, i) {
 		return true, true
 	}
 	if !h.states[i].down() {
@@ -73,11 +74,13 @@ func (h *health) try(i int) bool {
 	return true
 }
 
-// release gives a probe back that proved nothing.
-func (h *health) release(i int) {
+// release gives probes back that proved nothing.
+func (h *health) release(probes ...int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.states[i].probing = false
+	for _, i := range probes {
+		h.states[i].probing = false
+	}
 }
 
 // end notes how an attempt went, and reports whether the sender has come up or

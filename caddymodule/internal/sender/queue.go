@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ var (
 // Options are what a Queue is made of. Zero values take the defaults.
 type Options struct {
 	Senders  []Sender         // tried in this order
+	Screen   Screen           // asked before them; nil: every message may go out
 	Timeout  time.Duration    // of one attempt, for senders without a Limit; 5 s
 	Workers  int              // messages on their way at once; 8
 	Capacity int              // messages that wait; 256
@@ -58,9 +60,11 @@ func (o *Options) fill() {
 // Queue delivers messages in the background. It implements auth.Outbox. A
 // message goes to the first sender that takes it, of those that take its country
 // and channel; a sender that failed three times in a row is passed over for
-// 30 s, then one message tries it again.
+// 30 s, then one message tries it again. The screen, if there is one, comes
+// before all of them and has a health like theirs.
 type Queue struct {
 	options Options
+	parties []Sender // the senders, and behind them the screen
 	health  *health
 	jobs    chan job
 	ended   chan struct{} // closed when the last worker has returned
@@ -75,7 +79,7 @@ type job struct {
 	message auth.Message
 	done    func(error)
 	route   []int // the senders that may have it, in order
-	probe   int   // the sender whose probe this is, or none
+	probes  []int // the parties whose probe this is
 }
 
 // NewQueue starts the workers. Close ends them.
@@ -83,10 +87,14 @@ func NewQueue(o Options) *Queue {
 	o.fill()
 	q := &Queue{
 		options: o,
-		health:  &health{now: o.Now, states: make([]state, len(o.Senders))},
+		parties: slices.Clone(o.Senders),
 		jobs:    make(chan job, o.Capacity),
 		ended:   make(chan struct{}),
 	}
+	if o.Screen != nil {
+		q.parties = append(q.parties, screened{o.Screen, o.Country})
+	}
+	q.health = &health{now: o.Now, states: make([]state, len(q.parties))}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	var workers sync.WaitGroup
 	for range o.Workers {
@@ -111,19 +119,36 @@ func (q *Queue) Enqueue(m auth.Message, done func(error)) error {
 	if q.closed {
 		return ErrClosed
 	}
-	probe, ok := q.health.admit(route)
+	probes, ok := q.admit(route)
 	if !ok {
 		return ErrDown
 	}
 	select {
-	case q.jobs <- job{m, done, route, probe}:
+	case q.jobs <- job{m, done, route, probes}:
 		return nil
 	default:
-		if probe != none {
-			q.health.release(probe)
-		}
+		q.health.release(probes...)
 		return ErrFull
 	}
+}
+
+// admit says whether a new message has a chance, and which probes it takes.
+func (q *Queue) admit(route []int) (probes []int, ok bool) {
+	ways := [][]int{route}
+	if q.strict() {
+		ways = append(ways, []int{q.screen()})
+	}
+	for _, way := range ways {
+		probe, ok := q.health.admit(way)
+		if !ok {
+			q.health.release(probes...)
+			return nil, false
+		}
+		if probe != none {
+			probes = append(probes, probe)
+		}
+	}
+	return probes, true
 }
 
 // Close takes no more messages, and delivers those that wait until ctx ends;
@@ -149,7 +174,7 @@ func (q *Queue) Close(ctx context.Context) error {
 	if !first {
 		return err
 	}
-	for _, s := range q.options.Senders {
+	for _, s := range q.parties {
 		if c, ok := s.(io.Closer); ok {
 			err = errors.Join(err, c.Close())
 		}
@@ -163,39 +188,40 @@ func (q *Queue) work() {
 	}
 }
 
-// deliver tries the senders in their order, within the life of the code.
+// deliver asks the screen and tries the senders in their order, within the life
+// of the code.
 func (q *Queue) deliver(j job) error {
-	reserved := j.probe
-	defer func() {
-		if reserved != none { // its turn never came
-			q.health.release(reserved)
-		}
-	}()
+	defer func() { q.health.release(j.probes...) }() // those whose turn never came
 	ctx, cancel := q.ctx, context.CancelFunc(func() {})
 	if end := j.message.ExpiresAt; !end.IsZero() {
 		ctx, cancel = context.WithTimeoutCause(q.ctx, end.Sub(q.options.Now()), ErrExpired)
 	}
 	defer cancel()
+	if err := q.pass(ctx, &j); err != nil {
+		return q.given(ctx, err)
+	}
+	j.message.ClientIP = "" // senders, also of others, have no use for it
 	var failures []error
 	for _, i := range j.route {
-		s := q.options.Senders[i]
 		if ctx.Err() != nil {
 			break
 		}
-		ok, probing := q.health.begin(i, reserved)
-		if !ok {
+		tried, err := q.try(ctx, i, &j)
+		if !tried {
 			continue
 		}
-		if i == reserved {
-			reserved = none // attempt ends it
-		}
-		err := q.attempt(ctx, turn{i, probing}, j.message)
+		s := q.parties[i]
 		if err == nil {
 			q.mention(s, failures)
 			return nil
 		}
 		failures = append(failures, fmt.Errorf("%s: %w", s.Name(), err))
 	}
+	return q.given(ctx, failures...)
+}
+
+// given is the error of a message that nobody has taken.
+func (q *Queue) given(ctx context.Context, failures ...error) error {
 	switch {
 	case q.ctx.Err() != nil:
 		failures = append(failures, ErrClosed)
@@ -207,6 +233,16 @@ func (q *Queue) deliver(j job) error {
 	return errors.Join(failures...)
 }
 
+// try is a message's turn with a party, unless that is down.
+func (q *Queue) try(ctx context.Context, i int, j *job) (tried bool, err error) {
+	ok, probing := q.health.begin(i, j.probes)
+	if !ok {
+		return false, nil
+	}
+	j.probes = slices.DeleteFunc(j.probes, func(p int) bool { return p == i }) // attempt ends it
+	return true, q.attempt(ctx, turn{i, probing}, j.message)
+}
+
 // mention logs that earlier senders failed: the one who gets a returned error
 // hears nothing of them when a later one delivers.
 func (q *Queue) mention(by Sender, failures []error) {
@@ -215,15 +251,15 @@ func (q *Queue) mention(by Sender, failures []error) {
 	}
 }
 
-// turn is a message's leave to try a sender.
+// turn is a message's leave to try a party.
 type turn struct {
-	sender  int
+	party   int
 	probing bool
 }
 
-// attempt is one try with one sender.
+// attempt is one try with one party.
 func (q *Queue) attempt(parent context.Context, t turn, m auth.Message) error {
-	s, limit := q.options.Senders[t.sender], q.options.Timeout
+	s, limit := q.parties[t.party], q.options.Timeout
 	if l, ok := s.(limited); ok && l.Limit() > 0 {
 		limit = l.Limit()
 	}
@@ -232,19 +268,28 @@ func (q *Queue) attempt(parent context.Context, t turn, m auth.Message) error {
 	err := send(ctx, s, m)
 	if err != nil && parent.Err() != nil {
 		if t.probing {
-			q.health.release(t.sender) // cut short by us: it says nothing about the sender
+			q.health.release(t.party) // cut short by us: it says nothing about the party
 		}
 		return err
 	}
-	worked := err == nil || errors.Is(err, ErrRefused)
-	if q.health.end(t.sender, worked, t.probing) {
-		if worked {
-			q.options.Log.Info("sender works again", "sender", s.Name())
-		} else {
-			q.options.Log.Error("sender is down", "sender", s.Name(), "retry_after", downFor.String(), "error", err)
-		}
+	worked := err == nil || errors.Is(err, ErrRefused) || errors.Is(err, auth.ErrDenied)
+	if q.health.end(t.party, worked, t.probing) {
+		q.tell(t.party, worked, err)
 	}
 	return err
+}
+
+// tell logs that a party has come up or gone down.
+func (q *Queue) tell(i int, works bool, err error) {
+	what, key := "sender", "sender"
+	if i == q.screen() {
+		what, key = "risk hook", "hook"
+	}
+	if works {
+		q.options.Log.Info(what+" works again", key, q.parties[i].Name())
+	} else {
+		q.options.Log.Error(what+" is down", key, q.parties[i].Name(), "retry_after", downFor.String(), "error", err)
+	}
 }
 
 // send keeps a sender's panic from ending the process, and a sender's error

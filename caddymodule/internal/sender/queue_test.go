@@ -28,12 +28,14 @@ type fake struct {
 	name  string
 	send  func(ctx context.Context) error
 	calls atomic.Int32
+	heard atomic.Value // the client's address
 }
 
 func (f *fake) Name() string { return f.name }
 
-func (f *fake) Send(ctx context.Context, _ auth.Message) error {
+func (f *fake) Send(ctx context.Context, m auth.Message) error {
 	f.calls.Add(1)
+	f.heard.Store(m.ClientIP)
 	if f.send == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package directory_test
+package hook_test
 
 import (
 	"errors"
@@ -11,17 +11,17 @@ import (
 	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
-	"github.com/sidegate/sidegate/caddymodule/internal/directory"
+	"github.com/sidegate/sidegate/caddymodule/internal/hook"
 )
 
 const phone = "+46701234567"
 
-func ask(t *testing.T, o directory.Options, answer http.HandlerFunc) (auth.Account, error) {
+func ask(t *testing.T, o hook.Options, answer http.HandlerFunc) (auth.Account, error) {
 	t.Helper()
 	server := httptest.NewServer(answer)
 	defer server.Close()
 	o.URL = server.URL + "/who?key=hunter2"
-	w, err := directory.New(o)
+	w, err := hook.NewDirectory(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func ask(t *testing.T, o directory.Options, answer http.HandlerFunc) (auth.Accou
 
 func TestTheQuestionIsSigned(t *testing.T) {
 	at := time.Unix(1800000000, 0)
-	o := directory.Options{
+	o := hook.Options{
 		Sign: func(timestamp string, body []byte) string { return "signed " + timestamp + " " + string(body) },
 		Now:  func() time.Time { return at },
 	}
@@ -92,7 +92,7 @@ func TestAnswers(t *testing.T) {
 		}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := ask(t, directory.Options{}, test.answer)
+			got, err := ask(t, hook.Options{}, test.answer)
 			if err == nil || got.UserID != 0 || errors.Is(err, auth.Refuse(auth.CodeAccountDisabled)) != test.disabled {
 				t.Fatalf("got %+v, %v", got, err)
 			}
@@ -104,7 +104,7 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestASlowDirectoryIsNotWaitedFor(t *testing.T) {
-	_, err := ask(t, directory.Options{Timeout: 50 * time.Millisecond}, func(_ http.ResponseWriter, r *http.Request) {
+	_, err := ask(t, hook.Options{Timeout: 50 * time.Millisecond}, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 	})
@@ -114,7 +114,7 @@ func TestASlowDirectoryIsNotWaitedFor(t *testing.T) {
 }
 
 func TestAnAbsentDirectory(t *testing.T) {
-	w, err := directory.New(directory.Options{URL: "http://127.0.0.1:1/?key=hunter2"})
+	w, err := hook.NewDirectory(hook.Options{URL: "http://127.0.0.1:1/?key=hunter2"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestAnAbsentDirectory(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, address := range []string{"", "ftp://host/", "/path", "https://", "://"} {
-		if _, err := directory.New(directory.Options{URL: address}); err == nil {
+		if _, err := hook.NewDirectory(hook.Options{URL: address}); err == nil {
 			t.Errorf("%q is taken", address)
 		}
 	}

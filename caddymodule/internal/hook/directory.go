@@ -1,0 +1,59 @@
+package hook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+)
+
+// Directory asks the app who a phone number is: its own table of users stays
+// the truth. It implements auth.Directory.
+type Directory struct{ *client }
+
+// NewDirectory checks the URL.
+func NewDirectory(o Options) (*Directory, error) {
+	c, err := newClient("directory", o)
+	if err != nil {
+		return nil, err
+	}
+	return &Directory{c}, nil
+}
+
+// Resolve implements auth.Directory. 404 (unknown) and 403 (banned) refuse the
+// account; every other answer but an account means that the directory cannot
+// answer now.
+func (d *Directory) Resolve(ctx context.Context, phone, challengeID string) (auth.Account, error) {
+	status, answer, err := d.ask(ctx, challengeID, struct {
+		Phone       string `json:"phone"`
+		ChallengeID string `json:"challenge_id"`
+	}{phone, challengeID})
+	if err != nil {
+		return auth.Account{}, err
+	}
+	switch status {
+	case http.StatusOK:
+		return account(answer)
+	case http.StatusNotFound, http.StatusForbidden:
+		return auth.Account{}, auth.Refuse(auth.CodeAccountDisabled)
+	}
+	return auth.Account{}, d.unusable(status)
+}
+
+// account reads the answer. The domain checks what the values may be.
+func account(answer []byte) (auth.Account, error) {
+	var a struct {
+		UserID uint64   `json:"auth_user_id"`
+		Type   string   `json:"user_type"`
+		Roles  []string `json:"user_roles"`
+	}
+	if json.Unmarshal(answer, &a) != nil {
+		return auth.Account{}, errors.New("the directory's answer is not an account in JSON")
+	}
+	if a.UserID == 0 || a.Type == "" {
+		return auth.Account{}, errors.New("the directory's answer lacks auth_user_id or user_type")
+	}
+	return auth.Account{UserID: a.UserID, Type: a.Type, Roles: a.Roles}, nil
+}
