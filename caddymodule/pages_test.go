@@ -22,7 +22,7 @@ func TestLogo(t *testing.T) {
 
 func TestClientIsServed(t *testing.T) {
 	s := startSite(t, "", "pages /login")
-	for _, name := range []string{"client.js", "client.iife.js"} {
+	for _, name := range []string{"client.js", "client.iife.js", "work.js"} {
 		r := s.do("GET", "/login/"+name, nil)
 		if r.status != 200 || r.header.Get("Content-Type") != "text/javascript; charset=utf-8" || len(r.body) < 1000 {
 			t.Errorf("%s: got %d with %d bytes, %v", name, r.status, len(r.body), r.header)

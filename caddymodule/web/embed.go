@@ -8,5 +8,5 @@ import "embed"
 // files are the pages, and the client as `npm run build` leaves it: the server
 // is built without npm.
 //
-//go:embed pages dist/client.js dist/client.iife.js
+//go:embed pages dist/client.js dist/client.iife.js dist/work.js
 var files embed.FS

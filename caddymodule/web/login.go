@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -28,7 +29,7 @@ func (p *Pages) sendCode(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := view{ReturnTo: p.ReturnTo(f.Get("return_to")), Phone: f.Get("phone")}
-	if err := p.start(r, &v); err != nil {
+	if err := p.start(r, f, &v); err != nil {
 		return p.again(w, r, "phone", v, err)
 	}
 	return p.show(w, r, http.StatusOK, "code", v)
@@ -41,7 +42,7 @@ func (p *Pages) resend(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := p.codeView(f)
-	if err := p.start(r, &v); err != nil {
+	if err := p.start(r, f, &v); err != nil {
 		return p.again(w, r, "code", v, err)
 	}
 	v.Notice = "resent"
@@ -49,14 +50,15 @@ func (p *Pages) resend(w http.ResponseWriter, r *http.Request) error {
 }
 
 // start asks for a code and readies the view for the code form.
-func (p *Pages) start(r *http.Request, v *view) error {
+func (p *Pages) start(r *http.Request, f url.Values, v *view) error {
+	v.Proof, v.LastProof = f.Get("proof"), f.Get("last_proof")
 	phone, err := p.ParsePhone(strings.TrimSpace(v.Phone))
 	if err != nil {
 		return err
 	}
 	pending, err := p.Service.Start(r.Context(), auth.StartRequest{
 		Phone: phone, ChallengeID: v.ChallengeID, ClientIP: p.ClientIP(r), DeviceProof: p.DeviceProof(r),
-		Locale: p.frame(r).Lang(),
+		Locale: p.frame(r).Lang(), Proof: cmp.Or(v.LastProof, v.Proof),
 	})
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
 )
 
 // Brand is what an operator changes about the pages. The zero value changes
@@ -175,6 +177,7 @@ func (l *Look) tryOut() error {
 	v := view{
 		Title: "sign_in_title", Alert: "otp_invalid", Left: 1, Wait: 1, Notice: "resent", Field: true, ReturnTo: "/",
 		Phone: "+15555550100", Hint: "+•••••••••00", ChallengeID: "x", ResendIn: 1, ExpiresIn: 1,
+		Puzzle:   &auth.Puzzle{Challenge: "x", Bits: 1},
 		Sessions: []row{{Name: "x", Platform: "x", Current: true}, {}}, Others: true,
 	}
 	for _, one := range l.locales.all {
@@ -207,6 +210,7 @@ func (l *Look) addAssets(sources []fs.FS, accent colour) {
 		"/page.js":        script("pages/page.js"),
 		"/client.js":      script("dist/client.js"),
 		"/client.iife.js": script("dist/client.iife.js"),
+		"/work.js":        script("dist/work.js"), // which the three load when they are asked for work
 	}
 }
 

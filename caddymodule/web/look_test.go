@@ -140,6 +140,7 @@ func TestAssets(t *testing.T) {
 	for route, media := range map[string]string{
 		"/style.css": "text/css; charset=utf-8", "/page.js": "text/javascript; charset=utf-8", "/icon.svg": "image/svg+xml; charset=utf-8",
 		"/client.js": "text/javascript; charset=utf-8", "/client.iife.js": "text/javascript; charset=utf-8",
+		"/work.js": "text/javascript; charset=utf-8",
 	} {
 		w := call(p, "GET", route, "")
 		check(t, w, 200, "")

@@ -176,6 +176,9 @@ type view struct {
 	Phone, Hint, ChallengeID string // the sign-in's
 	ResendIn, ExpiresIn      int    // seconds; 0: not known, or now
 
+	Puzzle           *auth.Puzzle // work that the script does before it sends the form again; nil: none
+	Proof, LastProof string       // the work that the form has brought
+
 	Sessions []row // the account's
 	Others   bool  // there are some beside the current one
 }

@@ -30,6 +30,11 @@ func (p *Pages) refused(w http.ResponseWriter, r *http.Request, err error, v *vi
 	if status >= 500 {
 		p.logFault(r.Context(), code, err)
 	}
+	// A page is sent again by its script, without a person. So the second puzzle
+	// has its solution in a field of its own, and nothing follows on that.
+	if v.LastProof == "" {
+		v.Puzzle = e.Puzzle
+	}
 	v.Alert, v.Field, v.Left = p.Look.alert(code), aboutInput[code], max(0, e.AttemptsLeft)
 	return status
 }

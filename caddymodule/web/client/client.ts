@@ -9,31 +9,29 @@ import { reduce } from "./state.js";
 import { set } from "./storage.js";
 import { hear } from "./tabs.js";
 import { listen, startTicker, visible } from "./timers.js";
-import type { AuthClient, AuthClientOptions, Challenge, Device, Session, SessionInfo } from "./types.js";
+import type { AuthClient, AuthClientOptions, AuthState, Challenge, Device, Session, SessionInfo } from "./types.js";
 import { dispatch, on, type World } from "./world.js";
-
-const nothing = (): void => {};
 
 /** Makes the client of this tab. One is enough for an app; in a browser it works from here on. */
 export const createAuthClient = (options: AuthClientOptions = {}): AuthClient => {
   const { api = "/api/v1/auth", transport, storageKey = "auth_tokens", initialSession } = options;
   const initial = reduce({ status: "loading" }, { session: initialSession });
   const bearer = transport !== "cookie";
+  let settle!: (state: AuthState) => void;
+  const ready = new Promise<AuthState>((resolve) => (settle = resolve));
+  if (initialSession) settle(initial);
   const w: World = {
     settings: options, standing: initial, bearer, apiBase: api,
     cookies: bearer ? "omit" : "same-origin", // beside a token the cookie would be a second credential: the server refuses two
-    handlers: new Set(), settle: nothing,
+    handlers: new Set(), settle,
     tokensKey: storageKey, keyBase: storageKey.replace(/(_?tokens)?$/, "_"), unwritten: new Map(),
     leadMs: 0, ended: new Set(), failures: 0,
   };
   return {
-    ready: new Promise((resolve) => {
-      w.settle = resolve;
-      if (initialSession) resolve(initial);
-    }),
+    ready,
     getState: () => w.standing,
     getServerState: () => initial,
-    subscribe: (listener) => on(w, "", () => listener()),
+    subscribe: (listener) => on(w, "", listener),
     on: (event, handler) => on(w, event, handler),
     sendCode: (to) => sendCode(w, to),
     resendCode: (challenge) => sendCode(w, challenge),
@@ -63,7 +61,7 @@ export const createAuthClient = (options: AuthClientOptions = {}): AuthClient =>
 
 /** Sends a code, or the one of a challenge again. */
 const sendCode = async (w: World, to: { phone: string }): Promise<Challenge> => ({
-  ...(await call<Challenge>(w, "POST", "/otp", { ...to, transport: w.settings.transport })),
+  ...(await call<Challenge>(w, "POST", "/otp", to)),
   phone: to.phone,
 });
 

@@ -25,7 +25,7 @@ const deviceID = (w: World): string => {
   let id = get(w, "device_id");
   if (!id || !/^[\w-]{1,64}$/.test(id)) {
     // randomUUID does not exist on plain http.
-    id = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(36)).join("");
+    id = crypto.getRandomValues(new Uint32Array(3)).join("");
     set(w, "device_id", id);
   }
   return id;

@@ -53,19 +53,17 @@ export const alone = async (w: World, run: (mine: () => boolean) => Promise<void
   const locks = webLocks();
   if (!locks) return run(() => true);
   for (let steal = false; ; ) {
-    const patience = new AbortController();
-    // Not all waiting tabs lose it at once: they would steal from each other.
-    const timer = setTimeout(() => patience.abort(), WAIT_MS + Math.random() * 1000);
+    // Not all waiting tabs lose patience at once: they would steal from each other.
+    const signal = AbortSignal.timeout(WAIT_MS + Math.random() * 1000);
     let granted = false;
     let lost = false;
     try {
-      return await locks.request(lockName(w, ""), steal ? { steal } : { signal: patience.signal }, () => {
-        clearTimeout(timer);
+      return await locks.request(lockName(w, ""), steal ? { steal } : { signal }, () => {
         granted = true;
         return run(() => !lost);
       });
     } catch (error) {
-      if ((error as Error).name !== "AbortError") throw error;
+      if (!/Abort|Timeout/.test((error as Error).name)) throw error;
       lost = true;
       steal = !granted;
     }

@@ -132,9 +132,8 @@ const exchange = async (w: World, generation: number, mine: () => boolean): Prom
     fine(w);
     await announce(w, next.generation);
   } catch (error) {
-    const { code } = error as AuthError;
     // refresh_token_reused, session_expired, …: these are verdicts, and their last word is the reason.
-    const word = /^(?:refresh_token|session)_(\w+)/.exec(code)?.[1];
+    const word = /^(refresh_token|session)_(\w+)/.exec((error as AuthError).code)?.[2];
     if (!word) trouble(w, error as AuthError);
     else if (same()) end(w, session_id, word === "invalid" ? "revoked" : (word as EndReason));
     throw error;

@@ -17,8 +17,9 @@ export const reduce = (state: AuthState, action: Action): AuthState => {
   let session = action.session ?? known;
   if (!session) return state;
   if (JSON.stringify(session) === JSON.stringify(known)) session = known!;
-  const next: AuthState = { status: "authenticated", session, offline };
-  return session === known && "offline" in state && state.offline === offline ? state : next;
+  const next = { status: "authenticated", session, offline } as const;
+  // Only a state like next has a session.
+  return session === known && (state as typeof next).offline === offline ? state : next;
 };
 
 /** An event with its detail. */

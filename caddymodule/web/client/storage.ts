@@ -31,7 +31,7 @@ export const accept = (w: World, answer: object, generation: number): Held => {
 /** The value of a JSON text; an empty object when it is none. */
 export const parse = (text: string | null | undefined): object => {
   try {
-    return (JSON.parse(text!) as object | null) ?? {};
+    return Object(JSON.parse(text!)) as object;
   } catch {
     return {};
   }

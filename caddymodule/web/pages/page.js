@@ -32,14 +32,14 @@ const countDown = (line) => {
     clearInterval(timer);
     button?.removeAttribute("aria-disabled");
     button?.removeAttribute("aria-describedby");
+    if (!button && line.isConnected) say("news", main.dataset.ready);
     line.remove();
-    if (!button) say("news", main.dataset.ready);
   }
   tick();
 };
 
 // A form is sent only when the server can be reached: the browser's own page
-// for that would take away what was typed.
+// for that would take away what was typed. Resolves with whether it was sent.
 let sending = new WeakSet();
 const send = async (form) => {
   sending.add(form);
@@ -47,9 +47,11 @@ const send = async (form) => {
   try {
     await fetch(main.dataset.probe, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(10_000) });
     form.submit();
+    return true;
   } catch {
     sending.delete(form);
     say("trouble", main.dataset.unreachable);
+    return false;
   }
 };
 
@@ -59,6 +61,48 @@ const watch = (form) =>
     const waits = form.querySelector('button[aria-disabled="true"]');
     if (!waits && !sending.has(form)) send(form);
   });
+
+// Work that the server asks for before it sends one more code. It is done here,
+// and the form sent again by itself, as if nothing had been refused. When that
+// fails, or the person does something else meanwhile, the refusal stands.
+const work = async (field) => {
+  const { form, dataset } = field;
+  const stop = new AbortController();
+  for (const type of ["input", "submit", "pagehide"]) {
+    addEventListener(type, ({ target }) => target !== form && stop.abort(), { signal: stop.signal });
+  }
+  stop.signal.addEventListener("abort", showBusy(form, dataset.text));
+  try {
+    const { solve } = await import("./work.js"); // runs thanks to the nonce of this script
+    field.value = await solve({ challenge: dataset.challenge, bits: Number(dataset.bits) }, stop.signal);
+    if (await send(form)) return;
+  } catch {
+    // not loaded, or stopped
+  }
+  stop.abort();
+};
+
+// Puts a text in the place of the refusal. Returns what undoes that. The refusal
+// is taken out, not hidden: the field that it describes would go on telling it.
+const showBusy = (form, text) => {
+  const { title } = document;
+  const button = form.querySelector("button");
+  const news = document.getElementById("news");
+  const refusal = news && document.getElementById("alert")?.parentElement;
+  const place = document.createComment("");
+  refusal?.replaceWith(place);
+  news?.classList.replace("unseen", "notice");
+  say("news", text);
+  document.title = title.replace(/.*(?= – )/, () => text);
+  button?.setAttribute("aria-disabled", "true");
+  return () => {
+    button?.removeAttribute("aria-disabled");
+    document.title = title;
+    say("news", "");
+    news?.classList.replace("notice", "unseen");
+    place.replaceWith(refusal);
+  };
+};
 
 // WebOTP: the browser offers the code of a message that ends with
 // "@this-host #code". Elsewhere the keyboard does, thanks to the field's
@@ -105,6 +149,7 @@ const tellTime = (element) => {
 
 document.querySelectorAll("[data-seconds]").forEach(countDown);
 document.querySelectorAll("form[data-watch]").forEach(watch);
+document.querySelectorAll("input[data-challenge]").forEach(work);
 document.querySelectorAll("form[data-code]").forEach(readMessage);
 document.querySelectorAll("form[data-delivery]").forEach((form) => followDelivery(form.dataset.delivery));
 document.querySelectorAll("time").forEach(tellTime);

@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createHash } from "node:crypto";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AuthError } from "../client/index.js";
 import { begin, end, open, pass, settle, signIn, stored, tellStorage, world } from "./world.js";
 
@@ -58,6 +59,61 @@ describe("signing in", () => {
     expect(b.client.getState()).toMatchObject({ session: { auth_user_id: 2 } });
     expect(b.events).toEqual(["signed-in", "user-switched"]);
     expect(world.server.sessions.map(({ end }) => end)).toEqual(["logout", undefined]);
+  });
+});
+
+describe("work that the server asks for", () => {
+  const send = async () => (await open()).client.sendCode({ phone: "+46701234567" }).catch((error: unknown) => error);
+  const proofs = () => world.server.calls.filter(({ path }) => path === "/otp").map(({ body }) => body.proof as string | undefined);
+  const challengeOf = (proof: string | undefined) => {
+    expect(createHash("sha256").update(proof!).digest()[0]).toBe(0);
+    return proof!.split(".")[0];
+  };
+
+  it("is done, and the app notices nothing", async () => {
+    world.server.puzzles = 1;
+    expect(await send()).toMatchObject({ challenge_id: "c1", phone: "+46701234567" });
+    expect(proofs().length).toBe(2);
+    expect(proofs()[0]).toBeUndefined();
+    expect(challengeOf(proofs()[1])).toBe("challenge0");
+    expect(world.server.calls.at(-1)!.body).toMatchObject({ phone: "+46701234567" });
+  });
+
+  it("is done for a resend too", async () => {
+    const { client } = await open();
+    const challenge = await client.sendCode({ phone: "+46701234567" });
+    world.server.puzzles = 1;
+    await client.resendCode(challenge);
+    expect(world.server.calls.at(-1)!.body).toMatchObject({ challenge_id: "c1", proof: expect.stringMatching(/^challenge0\./) as string });
+  });
+
+  it("is done anew, once, when the solution came too late", async () => {
+    world.server.puzzles = 2;
+    expect(await send()).toMatchObject({ challenge_id: "c1" });
+    expect(proofs().slice(1).map(challengeOf)).toEqual(["challenge1", "challenge0"]);
+  });
+
+  it("is not done for ever", async () => {
+    world.server.puzzles = 1000;
+    expect(await send()).toMatchObject({ code: "rate_limited", status: 429, retryAfter: 60 });
+    expect(proofs().length).toBe(3);
+  });
+
+  it("is refused when it is too much, as a browser that cannot work refuses it", async () => {
+    world.server.puzzles = 1000;
+    world.server.bits = 60;
+    expect(await send()).toMatchObject({ code: "rate_limited", retryAfter: 60 });
+    expect(proofs().length).toBe(1);
+  });
+
+  it("is not done for somebody on the way, whose answer is not ours", async () => {
+    let asked = 0;
+    vi.stubGlobal("fetch", async () => {
+      asked++;
+      return Response.json({ code: "rate_limited", proof_of_work: { challenge: "x", bits: 8 } }, { status: 429 });
+    });
+    expect(await send()).toMatchObject({ code: "unreachable", status: 0 });
+    expect(asked).toBe(1);
   });
 });
 

@@ -23,6 +23,11 @@ describe("the bundles", () => {
     });
   }
 
+  it("what does work that the server asks for has at most 1 KB, and is in none of them", () => {
+    expect(gzipSync(readFileSync(join(root, "dist/work.js")), { level: 9 }).length).toBeLessThanOrEqual(1024);
+    for (const name of ["client.js", "client.iife.js"]) expect(readFileSync(join(root, "dist", name), "utf8"), name).toContain('import("./work.js")');
+  });
+
   it("React's binding has at most 1.5 KB", async () => {
     const { outputFiles } = await build({
       entryPoints: [join(root, "client/react.ts")], bundle: true, minify: true, format: "esm", target: "es2022", external: ["react"], write: false,
@@ -32,7 +37,7 @@ describe("the bundles", () => {
 
   it("are built from these sources, byte for byte", () => {
     run(process.execPath, [join(root, "scripts/build.mjs"), "bundles", scratch], root);
-    for (const name of ["client.js", "client.iife.js"]) {
+    for (const name of ["client.js", "client.iife.js", "work.js"]) {
       expect(readFileSync(join(scratch, name), "utf8"), `${name}: run npm run build and commit it`).toBe(readFileSync(join(root, "dist", name), "utf8"));
     }
   });
@@ -88,8 +93,8 @@ describe("the npm package", () => {
   }, 60_000);
 
   it("holds the bundles, the modules and their types, and nothing else", () => {
-    const other = files.filter((path) => !/^dist\/npm\/(esm|cjs)\/(\w+\.d\.ts|index\.js|react\.js|package\.json)$/.test(path));
-    expect(other).toEqual(["README.md", "dist/client.iife.js", "dist/client.js", "package.json"]);
+    const other = files.filter((path) => !/^dist\/npm\/(esm|cjs)\/(\w+\.d\.ts|index\.js|react\.js|work\.js|package\.json)$/.test(path));
+    expect(other).toEqual(["README.md", "dist/client.iife.js", "dist/client.js", "dist/work.js", "package.json"]);
     const { dependencies, peerDependencies } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8")) as Record<string, unknown>;
     expect([dependencies, peerDependencies]).toEqual([undefined, { react: ">=18" }]);
   });
@@ -105,5 +110,30 @@ describe("the npm package", () => {
       const names = run(process.execPath, load, consumer).trim().split(",").sort();
       expect(names).toEqual(["AuthError", "AuthProvider", "RequireAuth", "SignedIn", "SignedOut", "createAuthClient", "useAuth", "usePhoneLogin", "useSession", "useSessions"]);
     });
+
+    it(`does the work that the server asks for in ${kind} projects`, () => {
+      const load = kind === "esm" ? ["--input-type=module", "-e", "import { createAuthClient } from '@sidegate/client';" + asked] : ["-e", "const { createAuthClient } = require('@sidegate/client');" + asked];
+      expect(run(process.execPath, load, consumer)).toBe("worked\n");
+    });
   }
+
+  it("leaves that work in a file of its own when it is bundled, and the file works", async () => {
+    const folder = join(consumer, "bundle");
+    const stdin = { contents: "import { createAuthClient } from '@sidegate/client';" + asked, resolveDir: consumer };
+    await build({ stdin, bundle: true, splitting: true, minify: true, format: "esm", outdir: folder, outExtension: { ".js": ".mjs" } });
+    const app = join(folder, "stdin.mjs");
+    expect(readFileSync(app, "utf8")).not.toContain("too much work");
+    expect(run(process.execPath, [app], consumer)).toBe("worked\n");
+  });
 });
+
+/** A program that is asked for work once, and prints whether it has done some. */
+const asked = `
+  globalThis.fetch = async (_, { body }) => {
+    const { proof } = JSON.parse(body);
+    const headers = { "Sidegate-Error": "rate_limited" };
+    if (!proof) return Response.json({ proof_of_work: { challenge: "x", bits: 8 } }, { status: 429, headers });
+    return Response.json({ challenge_id: proof });
+  };
+  createAuthClient().sendCode({ phone: "+46701234567" }).then(({ challenge_id }) => console.log(challenge_id.startsWith("x.") ? "worked" : challenge_id));
+`;

@@ -42,7 +42,7 @@ export class Locks {
       this.waiting.push(entry);
       options.signal?.addEventListener("abort", () => {
         this.waiting = this.waiting.filter((one) => one !== entry);
-        reject(new DOMException("aborted", "AbortError"));
+        reject(options.signal!.reason as DOMException);
       });
     });
   }
@@ -76,6 +76,9 @@ export class Server {
   sessions: ServerSession[] = [];
   cookie: ServerSession | undefined;
   user = 1;
+  /** How many requests for a code are answered with work to do, and how much. */
+  puzzles = 0;
+  bits = 8;
   /** Answers for paths outside the API. */
   app: (request: Request) => Promise<Response> | Response = () => new Response("ok");
   events: (signal: AbortSignal) => Promise<Response> | Response = () => problem(404, "not_found");
@@ -124,6 +127,10 @@ export class Server {
   private answer(method: string, path: string, body: Record<string, unknown>, token: string | null): Response {
     switch (path) {
       case "/otp":
+        if (this.puzzles-- > 0) {
+          const proof_of_work = { challenge: "challenge" + this.puzzles, bits: this.bits };
+          return problem(429, "rate_limited", { "Retry-After": "60" }, { proof_of_work });
+        }
         return json(202, { challenge_id: "c1", expires_in: 300, resend_after: 60, code_length: 6, channel: "sms" });
       case "/otp/verify": {
         if (body.code !== "123456") return problem(400, "otp_invalid", {}, { attempts_left: 4 });
@@ -185,6 +192,7 @@ export const begin = (): typeof world => {
   Object.assign(world, { server: new Server(), locks: new Locks(), tabs: [] });
   vi.stubGlobal("fetch", (input: RequestInfo | URL, init?: RequestInit) => world.server.fetch(input, init));
   vi.stubGlobal("BroadcastChannel", Channel);
+  vi.spyOn(AbortSignal, "timeout").mockImplementation(timeoutSignal);
   setVisible(true);
   return world;
 };
@@ -194,6 +202,13 @@ export const end = (): void => {
   Channel.all.clear();
   vi.useRealTimers();
   vi.unstubAllGlobals();
+};
+
+/** AbortSignal.timeout by the fake clock. */
+const timeoutSignal = (ms: number): AbortSignal => {
+  const end = new AbortController();
+  setTimeout(() => end.abort(new DOMException("timed out", "TimeoutError")), ms);
+  return end.signal;
 };
 
 /** A BroadcastChannel that delivers with the fake clock. */

@@ -74,20 +74,24 @@ let source;
 const clientSource = () => {
   if (source) return source;
   execFileSync(process.execPath, [join(web, "scripts/build.mjs"), "bundles", home], { stdio: "inherit" });
-  return (source = readFileSync(join(home, "client.js")));
+  source = {};
+  for (const name of ["client.js", "client.iife.js", "work.js"]) source[`/auth/${name}`] = readFileSync(join(home, name));
+  return source;
 };
 
 // The page of each tab. Its query are the client's options.
 const tabScript = `
-import { createAuthClient } from "/auth/client.js";
 const query = decodeURIComponent(location.search.slice(1));
 window.log = [];
-window.client = createAuthClient(query ? JSON.parse(query) : {});
+window.client = Sidegate.createAuthClient(query ? JSON.parse(query) : {});
 const events = ["signed-in", "signed-out", "user-switched", "token-refreshed", "refresh-failed", "validated", "idle-warning", "storage-unavailable"];
 for (const event of events) {
   client.on(event, (detail) => log.push({ event, detail: { ...detail, error: detail.error?.code }, at: performance.timeOrigin + performance.now() }));
 }
 `;
+
+/** The strictest policy that the client's documentation promises to work under. */
+const strict = { "Content-Security-Policy": "default-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'" };
 
 /** The app behind the gate: tells what it got. */
 const app = async (request, response) => {
@@ -97,7 +101,10 @@ const app = async (request, response) => {
   const body = Buffer.concat(parts);
   const answer = (status, type, text, headers) => response.writeHead(status, { "Content-Type": type, ...headers }).end(text);
   if (pathname === "/") return answer(200, "text/html", '<!doctype html><title>tab</title><link rel=icon href="data:,"><script type=module src=/tab.js></script>');
-  if (pathname === "/tab.js") return answer(200, "text/javascript", tabScript);
+  if (pathname === "/strict") return answer(200, "text/html", "<!doctype html><title>strict</title><script type=module src=/tab.js></script>", strict);
+  if (pathname === "/classic") return answer(200, "text/html", "<!doctype html><title>classic</title><script src=/auth/client.iife.js></script><script src=/classic.js></script>", strict);
+  if (pathname === "/tab.js") return answer(200, "text/javascript", `import * as Sidegate from "/auth/client.js";${tabScript}`);
+  if (pathname === "/classic.js") return answer(200, "text/javascript", tabScript);
   if (pathname === "/elsewhere") return answer(200, "text/html", '<!doctype html><title>elsewhere</title><link rel=icon href="data:,">');
   if (pathname === "/refuses") return answer(401, "text/plain", "not you", { "Sidegate-Error": "token_expired" });
   if (pathname === "/away") return answer(307, "text/plain", "", { Location: new URL(request.url, "http://app").searchParams.get("to") });
@@ -106,11 +113,11 @@ const app = async (request, response) => {
 };
 
 /**
- * Starts a site. tokens and sessions are lines of those blocks of the global option. url goes through the network;
+ * Starts a site. tokens, sessions and limits are lines of those blocks of the global option. url goes through the network;
  * network.seen has what went through it, and network.fault may answer a request itself:
  * (request, response, pass) => …, where pass(after) lets it through and the answer back when the promise is kept.
  */
-export async function startSite({ tokens = "", sessions = "" } = {}) {
+export async function startSite({ tokens = "", sessions = "", limits = [] } = {}) {
   const folder = mkdtempSync(join(home, "site-"));
   const gatePort = await freePort();
   const upstream = createServer((request, response) => void app(request, response).catch(() => response.destroy()));
@@ -127,7 +134,7 @@ export async function startSite({ tokens = "", sessions = "" } = {}) {
 			path ${folder}/store
 		}
 		sender file ${outbox}
-		${block("limits", off)}
+		${block("limits", [...off, ...limits])}
 		${block("tokens", [tokens].flat().filter(Boolean))}
 		${block("sessions", [sessions].flat().filter(Boolean))}
 	}
@@ -135,7 +142,7 @@ export async function startSite({ tokens = "", sessions = "" } = {}) {
 http://localhost:${gatePort} {
 	bind 127.0.0.1
 	sidegate {
-		public / /tab.js /elsewhere /favicon.ico
+		public / /strict /classic /tab.js /classic.js /elsewhere /favicon.ico
 	}
 	reverse_proxy 127.0.0.1:${await listen(upstream)}
 }
@@ -165,6 +172,7 @@ http://localhost:${gatePort} {
   return {
     url: network.url,
     network,
+    post,
     codeFor,
     newPhone: () => `+467012345${String(numbers++).padStart(2, "0")}`,
     /** Signs in past the browser and the network, and gives the token response. */
@@ -221,7 +229,7 @@ async function startNetwork(gatePort) {
   };
   const server = createServer((request, response) => {
     const path = request.url.split("?")[0];
-    if (request.url === "/auth/client.js") return response.writeHead(200, { "Content-Type": "text/javascript", "Cache-Control": "no-store" }).end(client);
+    if (client[path]) return response.writeHead(200, { "Content-Type": "text/javascript", "Cache-Control": "no-store" }).end(client[path]);
     const entry = { method: request.method, path, headers: request.headers, open: true };
     network.seen.push(entry);
     response.on("close", () => (entry.open = false));

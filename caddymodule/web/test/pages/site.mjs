@@ -1,7 +1,9 @@
 // A site behind the real Caddy, and a browser to look at it with.
+import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -135,3 +137,30 @@ export async function openPage(options = {}) {
   });
   return { page, context, complaints, policies, answer: () => answer };
 }
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+// judge holds one look of a page against axe-core's rules.
+export async function judge(page, name) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() =>
+    window.axe.run(document, { rules: { "target-size": { enabled: true } }, resultTypes: ["violations"] }),
+  );
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);
+  assert.deepEqual(found, [], name);
+  await fits(page);
+}
+
+export const fits = async (page) => assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "too wide");
+
+// calm holds a visit to what every page has to be: nothing in the console, a
+// strict policy.
+export const calm = ({ complaints, policies }) => {
+  assert.deepEqual(complaints, []);
+  assert.ok(policies.size > 0);
+  for (const policy of policies) {
+    assert.match(policy, /^default-src 'none'; script-src 'nonce-\w{26}'; style-src 'self'; /);
+    assert.match(policy, /require-trusted-types-for 'script'; trusted-types 'none'$/);
+    assert.doesNotMatch(policy, /unsafe/);
+  }
+};

@@ -2,14 +2,12 @@
 // it looks. The pictures are for people, in the folder that is named at the end;
 // SCREENSHOTS=FOLDER takes more of them.
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { closeBrowser, openPage, startSite } from "./site.mjs";
+import { closeBrowser, fits, judge, openPage, startSite } from "./site.mjs";
 
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const pictures = process.env.SCREENSHOTS ?? mkdtempSync(join(tmpdir(), "sidegate-screenshots-"));
 
 const roomy = "\nip_sends off\nip_failures off\nprefix_sends off\n";
@@ -105,18 +103,6 @@ const all = [
 const few = [all[0], all[2]];
 const looksOf = { en: process.env.SCREENSHOTS ? all : few, ar: few };
 
-// judge holds one look of a page against axe-core's rules.
-const judge = async (page, name) => {
-  const { violations } = await page.evaluate(() =>
-    window.axe.run(document, { rules: { "target-size": { enabled: true } }, resultTypes: ["violations"] }),
-  );
-  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);
-  assert.deepEqual(found, [], name);
-  await fits(page);
-};
-
-const fits = async (page) => assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "too wide");
-
 for (const [state, place, error, sign, steps] of states) {
   for (const lang of ["en", "ar"]) {
     test(`${state}, ${lang}`, async () => {
@@ -127,7 +113,6 @@ for (const [state, place, error, sign, steps] of states) {
       assert.equal(visit.answer().headers()["sidegate-error"] ?? "", error);
       assert.equal(await page.locator("html").getAttribute("dir"), lang === "ar" ? "rtl" : "ltr");
       assert.equal(/^(Error|خطأ): /.test(await page.title()), error !== "", "the title tells of an error");
-      await page.evaluate(axe);
       for (const { width, ...media } of looksOf[lang]) {
         await page.setViewportSize({ width, height: 800 });
         await page.emulateMedia(media);

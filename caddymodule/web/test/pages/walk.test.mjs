@@ -1,7 +1,7 @@
 // The walk of a person through the pages, with and without a script.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { closeBrowser, openPage, startSite } from "./site.mjs";
+import { calm, closeBrowser, openPage, startSite } from "./site.mjs";
 
 let site;
 before(async () => {
@@ -29,17 +29,6 @@ const signIn = async (page, phone, way = "/auth/login?return_to=/auth/account") 
   await press(page, "main button");
   await page.fill("#code", await site.codeFor(phone));
   await press(page, "main button");
-};
-
-// calm is what every page has to be: nothing in the console, a strict policy.
-const calm = ({ complaints, policies }) => {
-  assert.deepEqual(complaints, []);
-  assert.ok(policies.size > 0);
-  for (const policy of policies) {
-    assert.match(policy, /^default-src 'none'; script-src 'nonce-\w{26}'; style-src 'self'; /);
-    assert.match(policy, /require-trusted-types-for 'script'; trusted-types 'none'$/);
-    assert.doesNotMatch(policy, /unsafe/);
-  }
 };
 
 for (const javaScriptEnabled of [true, false]) {
