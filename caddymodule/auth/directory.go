@@ -17,44 +17,31 @@ type LocalDirectory struct {
 	Now          func() time.Time
 }
 
-// phoneEntry is the record that leads from a number to its user.
-type phoneEntry struct {
-	UserID uint64 `json:"auth_user_id"`
-}
-
 type counter struct {
 	Last uint64 `json:"last"`
 }
 
 // Resolve implements Directory. What makes a number a user is one swap on the
-// number's record; an id drawn in vain is never used again.
+// number's entry; an id drawn in vain is never used again.
 func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account, error) {
-	key := "phone/" + d.Secrets.Index("phone", phone)
-	entry, exists, err := read[phoneEntry](ctx, d.Store, key)
-	if err != nil {
-		return Account{}, err
-	}
-	if exists {
-		return Account{UserID: entry.UserID}, d.keepUser(ctx, entry.UserID, phone)
-	}
-	if !d.Registration {
-		return Account{}, Refuse(CodeAccountDisabled)
-	}
-	id, err := d.draw(ctx)
-	if err != nil {
-		return Account{}, err
-	}
-	entry, err = update(ctx, d.Store, key, func(e *phoneEntry, exists bool) (Write, error) {
-		if exists {
-			return Write{}, errUnchanged
+	var id uint64
+	err := again(ctx, func() error {
+		holder, at, err := d.holder(ctx, phone)
+		if id = holder; id != 0 || err != nil {
+			return err
 		}
-		e.UserID = id
-		return Write{}, nil
+		if !d.Registration {
+			return Refuse(CodeAccountDisabled)
+		}
+		if id, err = d.draw(ctx); err != nil {
+			return err
+		}
+		return swap(ctx, d.Store, at, d.phoneKey(phone), phoneEntry{id})
 	})
 	if err != nil {
 		return Account{}, err
 	}
-	return Account{UserID: entry.UserID}, d.keepUser(ctx, entry.UserID, phone)
+	return Account{UserID: id}, d.keepUser(ctx, id, phone)
 }
 
 // DefaultRoles are those of new users.
