@@ -8,15 +8,16 @@ import (
 )
 
 // changeFresh is how old a session's last code may be that changes the number:
-// whoever finds an unlocked phone keeps the account no longer than the phone.
+// one that was left open, or stolen, takes no account away.
 const changeFresh = 5 * time.Minute
 
-// phoneChanges limits the changes of one user. Each one costs a message that is
-// in no other limit, which nobody may use up: the one to the old number.
+// phoneChanges limits the changes of one user. Each sends a message to the old
+// number, which is in no other limit: strangers could use that one up, and then
+// nobody would be told.
 var phoneChanges = []Limit{{N: 3, Window: 24 * time.Hour}}
 
-// noticeLife is how long the message to the old number may be under way, which
-// is the longest that Twilio takes.
+// noticeLife is how long the message to the old number may be under way: longer
+// than a code, since it is of use when the phone is switched on again.
 const noticeLife = 4 * time.Hour
 
 // PhoneChangeable refuses what keeps the owner from changing the number,

@@ -6,10 +6,10 @@ import (
 )
 
 // A number is a user's when its entry leads to the user and the user's record
-// has the number: one swap on the user's record moves from number to number,
-// and no number is ever a way to two accounts. An entry that leads to a user who
-// has another number is free for everybody who brings its code: a move has left
-// it behind, or has got no further than that.
+// has the number: one swap on that record is the whole of a move, and no number
+// is ever a way to two accounts. An entry that leads to a user with another
+// number is free: a move has left it behind, or has got no further than that.
+// See docs/decisions.
 
 // phoneEntry is the record that leads from a number to its user.
 type phoneEntry struct {
@@ -39,7 +39,7 @@ func (d *LocalDirectory) holder(ctx context.Context, phone string) (id uint64, a
 			return err
 		}
 		id = 0
-		return swap(ctx, d.Store, version, userKey(user.ID), user)
+		return swap(ctx, d.Store, version, userKey(entry.UserID), user)
 	})
 	return id, at, err
 }
