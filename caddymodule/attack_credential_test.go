@@ -109,7 +109,10 @@ func attackCrossSite(a *attacker, t *testing.T) {
 			attack{"POST to a public path, " + name, "POST /public/x" + cookie + from, refused, nil},
 			attack{"our logout, " + name, "POST /api/v1/auth/logout" + cookie + "Content-Type: application/json\nContent-Length: 2\n" + from + "\n\n{}", refused, nil},
 			attack{"our login form, " + name, "POST /auth/login\nContent-Type: application/x-www-form-urlencoded\nContent-Length: 18\n" + from + "\n\nphone=%2B467012345", refused, nil},
-			attack{"our account form, " + name, "POST /auth/account/others" + cookie + from, refused, nil})
+			attack{"our account form, " + name, "POST /auth/account/others" + cookie + from, refused, nil},
+			attack{"our form for a new number, " + name, "POST /auth/account/phone" + cookie + "Content-Type: application/x-www-form-urlencoded\nContent-Length: 18\n" + from + "\n\nphone=%2B467012345", refused, nil},
+			attack{"its code, " + name, "POST /auth/account/phone/code" + cookie + from, refused, nil},
+			attack{"a new number by the API, " + name, "POST /api/v1/auth/user/phone" + cookie + "Content-Type: application/json\nContent-Length: 24\n" + from + "\n\n{\"phone\":\"+46701234560\"}", refused, nil})
 	}
 	for _, method := range []string{"PUT", "PATCH", "DELETE", "PROPFIND", "get", "Options"} {
 		rows = append(rows, attack{method, method + " /app" + cookie + "Sec-Fetch-Site: cross-site", refused, nil})

@@ -28,7 +28,8 @@ type Store interface {
 	Open(ctx context.Context, seal Sealer, log *slog.Logger) (auth.Store, io.Closer, error)
 }
 
-// Directory is a module in the namespace sidegate.directories.
+// Directory is a module in the namespace sidegate.directories. What it makes may
+// be an auth.Mover as well: then users can change their numbers.
 type Directory interface {
 	// Directory makes the directory that works with this store.
 	Directory(store auth.Store, secrets auth.Secrets) (auth.Directory, error)

@@ -136,6 +136,8 @@ func routesFor(own tokens) []route {
 		{method: "DELETE", path: "/sessions/" + own.SessionID, needs: true},
 		{method: "DELETE", path: "/sessions", needs: true},
 		{method: "GET", path: "/user", needs: true},
+		{method: "POST", path: "/user/phone", body: `{"phone":"+46701740605"}`, fields: []string{"phone", "channel", "challenge_id", "locale", "proof"}, needs: true},
+		{method: "POST", path: "/user/phone/verify", body: `{"challenge_id":"AAAAAAAAAAAAAAAAAAAAAA","code":"424242"}`, fields: []string{"challenge_id", "code", "locale"}, needs: true},
 		{method: "GET", path: "/verify", needs: true},
 		{method: "GET", path: "/events", needs: true},
 		{method: "GET", path: "/jwks.json"},
@@ -314,7 +316,7 @@ func TestWrongMethodsAndRoutes(t *testing.T) {
 			refused(t, method, s.send(asked{method, "/user", "", lines()}), 405, "method_not_allowed")
 		}
 		for _, path := range []string{
-			"", "/", "/nope", "/otp/", "/otp/a/b", "/OTP", "/otp/verify/", "/session/", "/session/x/nope", "/sessions/x/y", "/sessions/", "/device/x", "/jwks",
+			"", "/", "/nope", "/otp/", "/otp/a/b", "/OTP", "/otp/verify/", "/session/", "/session/x/nope", "/sessions/x/y", "/user/", "/user/x", "/user/phone/", "/user/x/verify", "/user/phone/x", "/user/phone/verify/", "/sessions/", "/device/x", "/jwks",
 			"/jwks.json/", "/health/x", "/*", "/session/*", "/otp//verify", "/./otp", "/x/../otp", "/otp%2fverify", "/%6ftp%00", "/user;x", "/user%3bx", "/%2e%2e/auth/otp",
 		} {
 			for _, method := range []string{"GET", "POST"} {

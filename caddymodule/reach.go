@@ -19,17 +19,33 @@ type reach struct {
 
 type nearKey struct{}
 
-// Start refuses clients from elsewhere while no sender is configured: the codes
-// stand in Caddy's log, and a stranger must not fill it. And it refuses numbers
-// that the channel does not reach.
+// Start sends a code to whom one can be sent.
 func (s *reach) Start(ctx context.Context, r auth.StartRequest) (auth.Pending, error) {
+	if err := s.check(ctx, &r); err != nil {
+		return auth.Pending{}, err
+	}
+	return s.Service.Start(ctx, r)
+}
+
+// StartPhoneChange does so for a new number.
+func (s *reach) StartPhoneChange(ctx context.Context, owner auth.Proof, r auth.StartRequest) (auth.Pending, error) {
+	if err := s.check(ctx, &r); err != nil {
+		return auth.Pending{}, err
+	}
+	return s.Service.StartPhoneChange(ctx, owner, r)
+}
+
+// check refuses clients from elsewhere while no sender is configured: the codes
+// stand in Caddy's log, and a stranger must not fill it. And it refuses numbers
+// that the channel does not reach. It adds the number's country.
+func (s *reach) check(ctx context.Context, r *auth.StartRequest) error {
 	if near, _ := ctx.Value(nearKey{}).(bool); s.app.localOnly && !near {
 		s.log.Error("a client not on this machine asked for a code, but no sender is configured: add one to the sidegate global option, such as: sender webhook https://sms.internal/send")
-		return auth.Pending{}, &auth.Error{Code: auth.CodeDeliveryUnavailable, RetryAfter: time.Minute, AttemptsLeft: -1}
+		return &auth.Error{Code: auth.CodeDeliveryUnavailable, RetryAfter: time.Minute, AttemptsLeft: -1}
 	}
 	if r.Channel != "voice" && !s.app.isTestNumber(r.Phone) && phone.OnlyCalls(r.Phone) {
-		return auth.Pending{}, auth.Refuse(auth.CodePhoneNotSupported)
+		return auth.Refuse(auth.CodePhoneNotSupported)
 	}
 	r.Country = phone.Country(r.Phone)
-	return s.Service.Start(ctx, r)
+	return nil
 }

@@ -182,7 +182,7 @@ func (a *App) compose(e *engine) (*runtime, error) {
 	text := func(code, to, locale string) (string, string) { return a.texts.For(code, phone.Country(to), locale) }
 	return &runtime{engine: e, tokens: keys, queue: queue, service: &auth.Service{
 		Settings: a.settings, Store: e.store, Live: e.live, Secrets: e.vault,
-		Outbox: queue, Directory: directory, Text: text, Reaches: queue.Reaches, Now: time.Now, Log: a.log,
+		Outbox: queue, Directory: directory, Text: text, Notice: a.texts.Notice, Reaches: queue.Reaches, Now: time.Now, Log: a.log,
 		Tell: func(event auth.Event) { e.audit.record(event, a.auditLog) },
 	}}, nil
 }

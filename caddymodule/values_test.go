@@ -94,9 +94,30 @@ func TestBadValues(t *testing.T) {
 			{"PUT", "/device", `{"device_id":"another"}`},
 			{"PUT", "/device", `{"device_id":"` + long[:65] + `"}`},
 			{"PUT", "/device", `{"fcm_token":"` + long[:4097] + `"}`},
+			{"POST", "/user/phone", `{}`},
+			{"POST", "/user/phone", `{"phone":null}`},
+			{"POST", "/user/phone", `{"phone":"+46701234567","channel":"` + long + `"}`},
+			{"POST", "/user/phone/verify", `{}`},
+			{"POST", "/user/phone/verify", `{"code":"424242"}`},
+			{"POST", "/user/phone/verify", `{"challenge_id":"` + challenge + `"}`},
+			{"POST", "/user/phone/verify", verify("code", `"42424"`)},
+			{"POST", "/user/phone/verify", verify("code", `"４２４２４２"`)},
+			{"POST", "/user/phone/verify", verify("code", `424242`)},
+			{"POST", "/user/phone/verify", verify("end_others", `"true"`)},
+			{"POST", "/user/phone/verify", verify("end_others", `1`)},
+			{"POST", "/user/phone/verify", verify("end_others", `[true]`)},
 			{"POST", "/logout", `{"refresh_token":"` + other.Refresh + `"}`}, // of another session than the access token
 		} {
 			refused(t, row.method+" "+row.path+" "+row.body[:min(80, len(row.body))], s.send(asked{row.method, row.path, row.body, signedIn}), 400, "invalid_request")
+		}
+		for phone, code := range map[string]string{"0701234567": "phone_invalid", "+46": "phone_invalid", "+46701234567 ext. 5": "phone_invalid", "+46 900 12 34 56": "phone_not_supported"} {
+			refused(t, "/user/phone "+phone, s.send(asked{"POST", "/user/phone", `{"phone":"` + phone + `"}`, signedIn}), 400, code)
+		}
+		for _, id := range []string{`nope`, `AAAAAAAAAAAAAAAAAAAAAA`, `../../user/1`, challenge + `\u0000`, long} {
+			r := s.send(asked{"POST", "/user/phone/verify", verify("challenge_id", `"`+id+`"`), signedIn})
+			if r.code() != "otp_expired" && r.code() != "not_found" { // test numbers keep theirs
+				t.Errorf("/user/phone/verify %.80s: %d %s", id, r.status, r.body)
+			}
 		}
 		if left := s.do("GET", apiPath+"/otp/"+challenge, nil).json(t)["attempts_left"]; left != 5.0 {
 			t.Errorf("slips have cost tries: %v left", left)

@@ -154,3 +154,10 @@ func (s *Service) enroll(ctx context.Context, phone string) {
 		s.Log.Error("noting that a number has signed in", "error", err)
 	}
 }
+
+// dismiss forgets that a number has signed in.
+func (s *Service) dismiss(ctx context.Context, phone string) {
+	if err := s.Store.Put(ctx, []Write{{Key: s.memberKey(phone)}}); err != nil {
+		s.Log.Error("forgetting that a number has signed in", "error", err)
+	}
+}

@@ -74,7 +74,7 @@ func (s *Service) challenge(ctx context.Context, a *attempt) (Challenge, error) 
 		if err != nil {
 			return old, err
 		}
-		if !exists || !s.resendable(old, a.Phone) {
+		if !exists || !s.resendable(old, a) {
 			id = "" // a fresh one: the answer must not tell one case from the other
 		} else if d := s.resendWait(old, s.now()); d > 0 {
 			return old, &Error{Code: CodeRateLimited, RetryAfter: d, AttemptsLeft: -1}
@@ -106,8 +106,8 @@ func (s *Service) countMessage(ctx context.Context, id string, a *attempt) (Chal
 	}
 	return update(ctx, s.Store, challengeKey(id), func(c *Challenge, exists bool) (Write, error) {
 		if fresh {
-			*c = Challenge{ID: id, Phone: a.Phone, Country: a.Country, Channel: a.channel(), Length: s.Settings.OTP.Length, ExpiresAt: now.Add(s.Settings.OTP.TTL)}
-		} else if !exists || !s.resendable(*c, a.Phone) {
+			*c = Challenge{ID: id, Phone: a.Phone, For: a.mover, Country: a.Country, Channel: a.channel(), Length: s.Settings.OTP.Length, ExpiresAt: now.Add(s.Settings.OTP.TTL)}
+		} else if !exists || !s.resendable(*c, a) {
 			return Write{}, errGone
 		} else if d := s.resendWait(*c, now); d > 0 {
 			return Write{}, &Error{Code: CodeRateLimited, RetryAfter: d, AttemptsLeft: -1}
@@ -125,9 +125,9 @@ func (s *Service) countMessage(ctx context.Context, id string, a *attempt) (Chal
 	})
 }
 
-// resendable reports whether one more message makes sense.
-func (s *Service) resendable(c Challenge, phone string) bool {
-	return c.Phone == phone && c.UsedBy == "" && c.Tries < s.Settings.OTP.Attempts && s.Now().Before(c.ExpiresAt)
+// resendable reports whether one more message makes sense, for the same purpose.
+func (s *Service) resendable(c Challenge, a *attempt) bool {
+	return c.Phone == a.Phone && c.For == a.mover && c.UsedBy == "" && c.Tries < s.Settings.OTP.Attempts && s.Now().Before(c.ExpiresAt)
 }
 
 // send hands the message over. A message that is not taken, or fails later,
@@ -210,14 +210,16 @@ func pretended(id string) time.Duration {
 }
 
 // spend uses up one try, before anything is compared: however many requests
-// come at once, no more than Attempts of them get a comparison (CWE-307).
-func (s *Service) spend(ctx context.Context, id string) (Challenge, error) {
+// come at once, no more than Attempts of them get a comparison (CWE-307). A
+// challenge of another purpose, or of another user, is an unknown one: a code
+// that proves a new number signs nobody in.
+func (s *Service) spend(ctx context.Context, id string, mover uint64) (Challenge, error) {
 	if !plausibleChallenge(id) {
 		return Challenge{}, Refuse(CodeOTPExpired)
 	}
 	return update(ctx, s.Store, challengeKey(id), func(c *Challenge, exists bool) (Write, error) {
 		switch {
-		case !exists || c.UsedBy != "" || !s.Now().Before(c.ExpiresAt):
+		case !exists || c.For != mover || c.UsedBy != "" || !s.Now().Before(c.ExpiresAt):
 			return Write{}, Refuse(CodeOTPExpired)
 		case c.Tries >= s.Settings.OTP.Attempts:
 			return Write{}, &Error{Code: CodeOTPAttemptsExhausted, AttemptsLeft: 0}
@@ -243,7 +245,7 @@ func (s *Service) consume(ctx context.Context, id string, by SessionID) error {
 // check spends a try and compares. Failures of a number and of an address are
 // counted before the comparison too, and given back when the code is right.
 func (s *Service) check(ctx context.Context, r VerifyRequest) (Challenge, []meter, error) {
-	c, err := s.spend(ctx, r.ChallengeID)
+	c, err := s.spend(ctx, r.ChallengeID, r.mover)
 	if err != nil {
 		return c, nil, err
 	}

@@ -21,66 +21,39 @@ type LocalDirectory struct {
 	Now          func() time.Time
 }
 
-// phoneEntry is the record that leads from a number to its user.
-type phoneEntry struct {
-	UserID uint64 `json:"auth_user_id"`
-}
-
 type counter struct {
 	Last uint64 `json:"last"`
 }
 
-// Resolve implements Directory. A number that leads to a detached account is on
-// its way to a new one.
+// Resolve implements Directory. What makes a number a user is one swap on the
+// number's entry; an id drawn in vain is never used again.
 func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account, error) {
-	entry, exists, err := read[phoneEntry](ctx, d.Store, d.phoneKey(phone))
-	if err != nil {
-		return Account{}, err
-	}
-	if exists {
-		user, err := d.keepUser(ctx, entry.UserID, phone)
-		if err != nil || user.Detached.IsZero() {
-			return Account{UserID: entry.UserID}, err
+	var id uint64
+	err := again(ctx, func() error {
+		holder, at, err := d.holder(ctx, phone)
+		if id = holder; id != 0 || err != nil {
+			return err
 		}
-	}
-	return d.register(ctx, phone, entry.UserID)
-}
-
-func (d *LocalDirectory) phoneKey(phone string) string {
-	return "phone/" + d.Secrets.Index("phone", phone)
-}
-
-// register makes a number a new user's, unless it leads elsewhere than to old
-// (0: to nobody) by now. That is one swap on the number's record; an id drawn in
-// vain is never used again.
-func (d *LocalDirectory) register(ctx context.Context, phone string, old uint64) (Account, error) {
-	if !d.Registration {
-		return Account{}, Refuse(CodeAccountDisabled)
-	}
-	id, err := d.draw(ctx)
-	if err != nil {
-		return Account{}, err
-	}
-	entry, err := update(ctx, d.Store, d.phoneKey(phone), func(e *phoneEntry, exists bool) (Write, error) {
-		if exists && e.UserID != old {
-			return Write{}, errUnchanged
+		if !d.Registration {
+			return Refuse(CodeAccountDisabled)
 		}
-		e.UserID = id
-		return Write{}, nil
+		if id, err = d.draw(ctx); err != nil {
+			return err
+		}
+		return swap(ctx, d.Store, at, d.phoneKey(phone), phoneEntry{id})
 	})
 	if err != nil {
 		return Account{}, err
 	}
-	_, err = d.keepUser(ctx, entry.UserID, phone)
-	return Account{UserID: entry.UserID}, err
+	return Account{UserID: id}, d.keepUser(ctx, id, phone)
 }
 
 // DefaultRoles are those of new users.
 func (d *LocalDirectory) DefaultRoles() []string { return d.Roles }
 
 // keepUser makes the user's record if there is none yet.
-func (d *LocalDirectory) keepUser(ctx context.Context, id uint64, phone string) (User, error) {
-	return update(ctx, d.Store, userKey(id), func(u *User, exists bool) (Write, error) {
+func (d *LocalDirectory) keepUser(ctx context.Context, id uint64, phone string) error {
+	_, err := update(ctx, d.Store, userKey(id), func(u *User, exists bool) (Write, error) {
 		if exists {
 			return Write{}, errUnchanged
 		}
@@ -88,6 +61,7 @@ func (d *LocalDirectory) keepUser(ctx context.Context, id uint64, phone string) 
 		*u = User{ID: id, Phone: phone, Type: d.UserType, Roles: d.Roles, CreatedAt: created}
 		return Write{}, nil
 	})
+	return err
 }
 
 func (d *LocalDirectory) draw(ctx context.Context) (uint64, error) {

@@ -13,15 +13,16 @@ import (
 // kinds of numbers that nobody may tell apart by asking for a code.
 var kindsOfNumbers = []string{"known", "unknown", "banned", "closed", "dormant", "suppressed"}
 
-// enumerated is a world in which a number of the kind can ask for codes.
-// Strangers have this part of the budget.
-func enumerated(t testing.TB, kind string, strangers int) *world {
+// enumerated is a world in which a number of the kind can ask for codes, and in
+// which somebody else is signed in. Strangers have this part of the budget.
+func enumerated(t testing.TB, kind string, strangers int) (*world, auth.Grant) {
 	w := newWorld(t, func(s *auth.Settings) {
 		s.Limits = auth.Limits{
 			PhoneSends: hourly(9000), IPSends: hourly(9000), PrefixSends: hourly(9000), CountrySends: hourly(9000), IPCountries: hourly(3),
 			GlobalSends: hourly(2 * strangers), Reserve: 50, PrefixUnverified: hourly(9000), CountryUnverified: hourly(9000), GlobalUnverified: hourly(9000),
 		}
 	})
+	somebody := w.signIn(carol, "phone")
 	switch kind {
 	case "known":
 		w.signIn(alice, "phone")
@@ -32,8 +33,9 @@ func enumerated(t testing.TB, kind string, strangers int) *world {
 		}
 	case "dormant":
 		w.signIn(alice, "phone")
-		w.local().DormantAfter = dormant
 		w.clock.pass(dormant)
+		somebody = w.signIn(carol, "phone")
+		w.local().DormantAfter = dormant
 	case "closed":
 		w.Directory.(*auth.LocalDirectory).Registration = false
 	case "suppressed":
@@ -46,7 +48,27 @@ func enumerated(t testing.TB, kind string, strangers int) *world {
 		w.outbox.sent = append(w.outbox.sent, m)
 		return nil
 	})
-	return w
+	return w, somebody
+}
+
+// codesAsked are the ways to have a code sent to a number, and to bring it back:
+// as a stranger, and as a user whose new number it would become.
+var codesAsked = map[string]struct {
+	start     func(w *world, g auth.Grant, r auth.StartRequest) (auth.Pending, error)
+	bringBack func(w *world, g auth.Grant, id, code string) error
+}{
+	"sign-in": {
+		func(w *world, _ auth.Grant, r auth.StartRequest) (auth.Pending, error) {
+			return w.Start(w.t.Context(), r)
+		},
+		func(w *world, _ auth.Grant, id, code string) error { _, err := w.verify(id, code, ""); return err },
+	},
+	"change of number": {
+		func(w *world, g auth.Grant, r auth.StartRequest) (auth.Pending, error) {
+			return w.StartPhoneChange(w.t.Context(), proof(g), r)
+		},
+		(*world).change,
+	},
 }
 
 func hourly(n int) []auth.Limit { return []auth.Limit{{N: n, Window: time.Hour}} }
@@ -81,24 +103,29 @@ func (s *tracedStore) Sync(ctx context.Context) error {
 // of each kind have the same answer and cost the same work, step by step. How
 // long they take is printed by BenchmarkEnumeration.
 func TestRequestsTellNoNumbersApart(t *testing.T) {
+	for way := range codesAsked {
+		t.Run(way, func(t *testing.T) { requestsTellNoNumbersApart(t, way) })
+	}
+}
+
+func requestsTellNoNumbersApart(t *testing.T, way string) {
 	var first auth.Pending
 	var steps []string
 	for _, kind := range kindsOfNumbers {
-		w := enumerated(t, kind, 250)
+		w, g := enumerated(t, kind, 250)
 		traced := &tracedStore{Store: w.store}
 		w.Service.Store = traced
 		before := len(w.outbox.sent)
 		for i := range 200 {
 			traced.trace = nil
-			p, err := w.Start(t.Context(), auth.StartRequest{Phone: alice, Country: "SE", ClientIP: "192.0.2.1"})
+			p, err := codesAsked[way].start(w, g, auth.StartRequest{Phone: alice, Country: "SE", ClientIP: "192.0.2.1"})
 			wants(t, err, "")
 			asked := slices.Clone(traced.trace)
 			status, err := w.Status(t.Context(), p.ChallengeID)
 			if wants(t, err, ""); status.Status != auth.DeliveryQueued {
 				t.Errorf("%s: %+v", kind, status)
 			}
-			_, err = w.verify(p.ChallengeID, "wrong", "")
-			wants(t, err, auth.CodeOTPInvalid)
+			wants(t, codesAsked[way].bringBack(w, g, p.ChallengeID, "wrong"), auth.CodeOTPInvalid)
 			if len(p.ChallengeID) != 22 {
 				t.Errorf("%s: id %q", kind, p.ChallengeID)
 			}
@@ -119,7 +146,7 @@ func TestRequestsTellNoNumbersApart(t *testing.T) {
 func BenchmarkEnumeration(b *testing.B) {
 	for _, kind := range kindsOfNumbers {
 		b.Run(kind, func(b *testing.B) {
-			w := enumerated(b, kind, 4000)
+			w, _ := enumerated(b, kind, 4000)
 			var took []time.Duration
 			for b.Loop() {
 				w.clock.pass(time.Second)

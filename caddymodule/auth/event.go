@@ -18,7 +18,8 @@ const (
 	EventSignInRefused EventName = "sign_in_refused" // the code was right. Cause: account_disabled
 
 	EventUserCreated    EventName = "user_created"
-	EventNewDevice      EventName = "new_device" // of a user who has signed in before
+	EventPhoneChanged   EventName = "phone_changed" // Cause: the subject of the number before
+	EventNewDevice      EventName = "new_device"    // of a user who has signed in before
 	EventSessionStarted EventName = "session_started"
 	EventSessionEnded   EventName = "session_ended" // Cause: the EndReason
 	EventTokenRefreshed EventName = "token_refreshed"

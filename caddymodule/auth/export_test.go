@@ -26,3 +26,8 @@ func ChangeSession(ctx context.Context, s Store, id SessionID, change func(*Sess
 	})
 	return err
 }
+
+// ReadUser reads a user's record.
+func ReadUser(ctx context.Context, s Store, id uint64) (User, bool, error) {
+	return read[User](ctx, s, userKey(id))
+}

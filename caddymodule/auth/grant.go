@@ -14,6 +14,15 @@ type Identity struct {
 	AuthTime  time.Time // of the last right code
 }
 
+// Fresh reports whether a sign-in is at most that old. One from the future was
+// made by a clock that has been set back since; then its age is unknown. Nodes
+// may differ by a little.
+func Fresh(signIn, now time.Time, most time.Duration) bool {
+	const skew = 30 * time.Second
+	age := now.Sub(signIn) // no sign-in is the year 1
+	return age <= most && age >= -skew
+}
+
 // Proof is what a verified credential claims. That its session still lives is
 // for Authenticate to say.
 type Proof struct {
@@ -66,6 +75,8 @@ type StartRequest struct {
 	ClientIP    string // empty: unknown, then no limit counts by address
 	DeviceProof string // of an earlier sign-in in this browser, unchecked
 	Proof       string // a solution of a Puzzle, unchecked
+
+	mover uint64 // the user whose number it is to become; 0: it signs in
 }
 
 // channel is the one that a fresh challenge has.
@@ -101,6 +112,18 @@ type VerifyRequest struct {
 	ClientIP    string
 	DeviceProof string     // of an earlier sign-in in this browser, unchecked
 	Kind        TicketKind // which credential the sign-in is to give
+
+	mover uint64 // as in StartRequest
+}
+
+// ChangeRequest brings the code of a new number back.
+type ChangeRequest struct {
+	ChallengeID string
+	Code        string // digits
+	ClientIP    string
+	DeviceProof string // of an earlier sign-in in this browser, unchecked
+	Locale      string // as in StartRequest, for the message to the old number
+	EndOthers   bool   // ends the user's other sessions
 }
 
 // DeviceInput is what a client says of its device, cleaned. Empty fields leave

@@ -151,6 +151,20 @@ func (b *bucket) take(ctx context.Context, s *Service) error {
 	return err
 }
 
+// room refuses as take would, and counts nothing.
+func (b *bucket) room(ctx context.Context, s *Service) error {
+	h, _, err := read[hits](ctx, s.Store, b.key)
+	if err != nil {
+		return err
+	}
+	now := s.now()
+	h.settle(now)
+	if d := h.wait(b.limits, now); d > 0 {
+		return &Error{Code: b.code, RetryAfter: d, AttemptsLeft: -1}
+	}
+	return nil
+}
+
 // outlived reports whether no window reaches the event any more. Then it is
 // gone, and another's must not go in its place.
 func (b *bucket) outlived(now time.Time) bool {

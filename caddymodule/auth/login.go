@@ -168,6 +168,8 @@ func (s *Service) seat(ctx context.Context, account Account, phone string, v Ses
 		}
 		if !exists {
 			*u = User{ID: account.UserID, CreatedAt: v.CreatedAt}
+		} else if _, keeps := s.Directory.(Mover); keeps && u.Phone != phone {
+			return Write{}, errMoved
 		}
 		u.Phone = phone
 		first, u.SignedIn = u.SignedIn.IsZero(), v.AuthTime
@@ -196,6 +198,10 @@ func (s *Service) seat(ctx context.Context, account Account, phone string, v Ses
 	}
 	return user, first, nil
 }
+
+// errMoved says that the user has another number since the directory was asked.
+// The same code is good again, and then finds out whose the number is now.
+var errMoved = fmt.Errorf("%w: the number has just moved", ErrUnavailable)
 
 // heldSeat is a seat with when its session was last used.
 type heldSeat struct {

@@ -39,11 +39,11 @@ type Ticket struct {
 	Generation uint32
 }
 
-// Message is a code on its way to a phone.
+// Message is a code on its way to a phone, or a notice, which has none.
 type Message struct {
-	ID        string    `json:"id"` // the same at every retry
-	To        string    `json:"to"` // E.164
-	Code      string    `json:"code"`
+	ID        string    `json:"id"`   // the same at every retry
+	To        string    `json:"to"`   // E.164
+	Code      string    `json:"code"` // empty: a notice, always by sms
 	Text      string    `json:"text"` // what the person reads
 	Channel   string    `json:"channel"`
 	AppName   string    `json:"app_name"`
@@ -114,4 +114,17 @@ type Directory interface {
 	// banned one, is an Error with CodeAccountDisabled; any other error means
 	// that the directory cannot answer now.
 	Resolve(ctx context.Context, phone, challengeID string) (Account, error)
+}
+
+// Mover is what a Directory is as well when it keeps the numbers itself, and so
+// can give a user another one.
+type Mover interface {
+	// Move gives the user a number in place of the one before, which it returns;
+	// when it is repeated also, until Forget. A number of another account is an
+	// Error with CodeAccountDisabled. After any other error the move may be done
+	// or not, and never by halves: each number leads to one account, and the user
+	// has one number.
+	Move(ctx context.Context, user uint64, phone string) (former string, err error)
+	// Forget removes what is left of the number before.
+	Forget(ctx context.Context, user uint64, former string) error
 }

@@ -63,8 +63,10 @@ const (
 // login, the limit of sessions per user, a ban and "sign out everywhere" are
 // decided by one swap on one record, and no scan can miss a session.
 type User struct {
-	ID        uint64    `json:"auth_user_id"`
-	Phone     string    `json:"phone"` // E.164
+	ID    uint64 `json:"auth_user_id"`
+	Phone string `json:"phone"` // E.164
+	// Former is the number before, until its owner is told and it is forgotten.
+	Former    string    `json:"former,omitempty"`
 	Type      string    `json:"user_type"`
 	Roles     []string  `json:"user_roles"`
 	Banned    bool      `json:"banned,omitempty"`
@@ -121,8 +123,10 @@ type Device struct {
 // Challenge is one code sent to one phone. The code itself is derived from the
 // id and stands nowhere.
 type Challenge struct {
-	ID        string         `json:"challenge_id"`
-	Phone     string         `json:"phone"`
+	ID    string `json:"challenge_id"`
+	Phone string `json:"phone"`
+	// For is the user whose new number the code proves; 0: it signs in.
+	For       uint64         `json:"for,omitempty"`
 	Country   string         `json:"country,omitempty"`
 	Channel   string         `json:"channel"`
 	Length    int            `json:"code_length"` // as it was sent, whatever a reload has changed

@@ -57,6 +57,9 @@ type Service struct {
 	// Text is what the person reads, and its language where that is known.
 	// locale is what StartRequest has.
 	Text func(code, phone, locale string) (text, language string)
+	// Notice is what reads the owner of a number that a user had before. locale
+	// is what ChangeRequest has.
+	Notice func(locale string) (text, language string)
 	// Reaches reports whether a message can go to a number on a channel (sms,
 	// voice, whatsapp); nil: sms alone, to all.
 	Reaches func(phone, channel string) bool
@@ -119,14 +122,20 @@ func update[T any](ctx context.Context, s Store, key string, change func(v *T, e
 
 // read gets one record.
 func read[T any](ctx context.Context, s Store, key string) (v T, exists bool, err error) {
+	v, at, err := readAt[T](ctx, s, key)
+	return v, at != 0, err
+}
+
+// readAt gets one record and its version; 0 when there is none.
+func readAt[T any](ctx context.Context, s Store, key string) (v T, at Version, err error) {
 	records, err := s.Get(ctx, key)
 	if err != nil {
-		return v, false, fmt.Errorf("reading %s: %w", kindOf(key), err)
+		return v, 0, fmt.Errorf("reading %s: %w", kindOf(key), err)
 	}
 	if records[0].Version == 0 {
-		return v, false, nil
+		return v, 0, nil
 	}
-	return v, true, decode(records[0].Value, &v)
+	return v, records[0].Version, decode(records[0].Value, &v)
 }
 
 // kindOf is what an error may say of a key: the rest names a person.

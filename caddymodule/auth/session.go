@@ -226,15 +226,20 @@ func (s *Service) Logout(ctx context.Context, p Proof, scope Scope) error {
 	if err != nil {
 		return err
 	}
-	return s.endSeats(ctx, e.userID, func(id SessionID) EndReason {
-		switch {
-		case scope == ScopeAll:
-			return EndLogout
-		case id != p.SessionID:
-			return EndRevoked
+	if scope == ScopeAll {
+		return s.endSeats(ctx, e.userID, func(SessionID) EndReason { return EndLogout })
+	}
+	return s.endSeats(ctx, e.userID, others(p.SessionID))
+}
+
+// others picks all sessions but one.
+func others(than SessionID) func(SessionID) EndReason {
+	return func(id SessionID) EndReason {
+		if id == than {
+			return ""
 		}
-		return ""
-	})
+		return EndRevoked
+	}
 }
 
 // isOver reports whether an error says that a session has ended.

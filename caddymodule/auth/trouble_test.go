@@ -80,6 +80,14 @@ func (s *troubledStore) Sync(ctx context.Context) error {
 	return s.call(func() error { return s.Store.Sync(ctx) })
 }
 
+// paused does something without the trouble, and without counting its calls.
+func (w *troubled) paused(do func()) {
+	store := w.Service.Store
+	w.Service.Store, w.Directory.(*auth.LocalDirectory).Store = w.store, w.store
+	do()
+	w.Service.Store, w.Directory.(*auth.LocalDirectory).Store = store, store
+}
+
 // troubles are what can happen at any call of the store.
 func troubles(leave context.CancelFunc) map[string]trouble {
 	return map[string]trouble{

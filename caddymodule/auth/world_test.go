@@ -49,7 +49,8 @@ func newWorld(t testing.TB, change ...func(*auth.Settings)) *world {
 	w.Service = &auth.Service{
 		Settings: settings, Store: w.store, Live: auth.NewLive(1000), Secrets: countingSecrets{secrets, &w.codes},
 		Outbox: w.outbox, Text: func(code, _, locale string) (string, string) { return "code " + code, locale },
-		Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
+		Notice: func(locale string) (string, string) { return "changed", locale },
+		Now:    w.clock.Now, Log: slog.New(slog.DiscardHandler),
 	}
 	w.Directory = &auth.LocalDirectory{
 		Store: w.store, Secrets: secrets, Registration: true, UserType: "customer",
@@ -154,7 +155,9 @@ func (o *outbox) Enqueue(m auth.Message, done func(error)) error {
 		defer o.mu.Unlock()
 		return o.refuse
 	}
-	o.codes[m.To] = m.Code
+	if m.Code != "" { // a notice has none
+		o.codes[m.To] = m.Code
+	}
 	o.sent = append(o.sent, m)
 	failure := o.failure
 	o.mu.Unlock()

@@ -15,8 +15,10 @@ type row struct {
 	Current            bool
 }
 
-// ended says what a form has done, after the redirect.
-var ended = map[string]string{"one": "ended_one", "others": "ended_others"}
+// done says what a form has done, after the redirect.
+var done = map[string]string{
+	"one": "ended_one", "others": "ended_others", "number": "number_changed", "number_others": "number_changed_others",
+}
 
 // errSignedOut sends the person to the phone form.
 var errSignedOut = auth.Refuse(auth.CodeTokenMissing)
@@ -63,7 +65,14 @@ func (p *Pages) account(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := view{Title: "account_title", Self: "/account", Notice: ended[r.URL.Query().Get("done")], Others: len(infos) > 1}
+	movable, err := p.movable(r.Context(), owner)
+	if err != nil {
+		return err
+	}
+	v := view{
+		Title: "account_title", Self: "/account", Notice: done[r.URL.Query().Get("done")],
+		Others: len(infos) > 1, Movable: movable,
+	}
 	for _, s := range infos {
 		v.Sessions = append(v.Sessions, row{
 			ID: s.SessionID.String(), Name: s.DeviceName, Platform: s.Platform,

@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -29,7 +30,7 @@ func (p *Pages) sendCode(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := view{ReturnTo: p.ReturnTo(f.Get("return_to")), Phone: f.Get("phone")}
-	if err := p.start(r, f, &v); err != nil {
+	if err := p.start(r, f, &v, p.Service.Start); err != nil {
 		return p.again(w, r, "phone", v, err)
 	}
 	return p.show(w, r, http.StatusOK, "code", v)
@@ -42,21 +43,24 @@ func (p *Pages) resend(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := p.codeView(f)
-	if err := p.start(r, f, &v); err != nil {
+	if err := p.start(r, f, &v, p.Service.Start); err != nil {
 		return p.again(w, r, "code", v, err)
 	}
 	v.Notice = "resent"
 	return p.show(w, r, http.StatusOK, "code", v)
 }
 
+// starting is a way to ask for a code.
+type starting func(context.Context, auth.StartRequest) (auth.Pending, error)
+
 // start asks for a code and readies the view for the code form.
-func (p *Pages) start(r *http.Request, f url.Values, v *view) error {
+func (p *Pages) start(r *http.Request, f url.Values, v *view, ask starting) error {
 	v.Proof, v.LastProof = f.Get("proof"), f.Get("last_proof")
 	phone, err := p.ParsePhone(strings.TrimSpace(v.Phone))
 	if err != nil {
 		return err
 	}
-	pending, err := p.Service.Start(r.Context(), auth.StartRequest{
+	pending, err := ask(r.Context(), auth.StartRequest{
 		Phone: phone, ChallengeID: v.ChallengeID, ClientIP: p.ClientIP(r), DeviceProof: p.DeviceProof(r),
 		Locale: p.frame(r).Lang(), Proof: cmp.Or(v.LastProof, v.Proof),
 	})
@@ -92,11 +96,8 @@ func (p *Pages) checkCode(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v, code := p.codeView(f), digits(f.Get("code"))
-	if !goodCode(code) { // a slip: no try is spent
-		p.progress(r, &v)
-		v.Alert, v.Field = "otp_format", true
-		w.Header().Set("Sidegate-Error", string(auth.CodeInvalidRequest))
-		return p.show(w, r, http.StatusBadRequest, "code", v)
+	if !goodCode(code) {
+		return p.slip(w, r, "code", v)
 	}
 	device := deviceOf(r.UserAgent())
 	device.ID = p.deviceID(r)
@@ -111,6 +112,15 @@ func (p *Pages) checkCode(w http.ResponseWriter, r *http.Request) error {
 	p.SetDeviceProof(w, r, grant.DeviceProof)
 	http.Redirect(w, r, v.ReturnTo, http.StatusSeeOther)
 	return nil
+}
+
+// slip shows the code form to whoever has entered what cannot be a code. No try
+// is spent.
+func (p *Pages) slip(w http.ResponseWriter, r *http.Request, name string, v view) error {
+	p.progress(r, &v)
+	v.Alert, v.Field = "otp_format", true
+	w.Header().Set("Sidegate-Error", string(auth.CodeInvalidRequest))
+	return p.show(w, r, http.StatusBadRequest, name, v)
 }
 
 // deviceID is the device that this browser is signed in as, or empty. Signing
@@ -156,13 +166,18 @@ func goodCode(code string) bool {
 func (p *Pages) again(w http.ResponseWriter, r *http.Request, name string, v view, err error) error {
 	status := p.refused(w, r, err, &v)
 	switch name {
-	case "code":
+	case "code", "number-code":
 		p.progress(r, &v)
 		if v.Alert == string(auth.CodeRateLimited) && v.ResendIn > 0 {
 			v.Alert = "resend_too_soon" // nobody has asked for too many
 		}
 	case "phone":
 		v.Title, v.Self = "sign_in_title", "/login"
+	case "number":
+		v.Title, v.Self = "number_title", "/account/phone"
+		if v.Alert == string(auth.CodeAccountDisabled) {
+			v.Alert, v.Field = "number_taken", true
+		}
 	}
 	return p.show(w, r, status, name, v)
 }

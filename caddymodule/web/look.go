@@ -104,7 +104,7 @@ func (l *Look) readLogo() error {
 }
 
 // viewNames are the pages, each a file inside the one layout.
-var viewNames = []string{"phone", "code", "account", "error"}
+var viewNames = []string{"phone", "code", "account", "number", "number-code", "error"}
 
 // sourcesOf are the folders to look for files in, ours first.
 func sourcesOf(folder string) ([]fs.FS, error) {
@@ -178,7 +178,7 @@ func (l *Look) tryOut() error {
 		Title: "sign_in_title", Alert: "otp_invalid", Left: 1, Wait: 1, Notice: "resent", Field: true, ReturnTo: "/",
 		Phone: "+15555550100", Hint: "+•••••••••00", ChallengeID: "x", ResendIn: 1, ExpiresIn: 1,
 		Puzzle:   &auth.Puzzle{Challenge: "x", Bits: 1},
-		Sessions: []row{{Name: "x", Platform: "x", Current: true}, {}}, Others: true,
+		Sessions: []row{{Name: "x", Platform: "x", Current: true}, {}}, Others: true, Movable: true, EndOthers: true,
 	}
 	for _, one := range l.locales.all {
 		v.frame = &frame{Look: l, locale: one, now: time.Now()}

@@ -34,10 +34,18 @@ type Endings interface {
 	RevokeOthers(ctx context.Context, owner auth.Proof) error
 }
 
+// Numbers changes the number that the cookie's owner signs in with.
+type Numbers interface {
+	PhoneChangeable(ctx context.Context, owner auth.Proof) error
+	StartPhoneChange(ctx context.Context, owner auth.Proof, req auth.StartRequest) (auth.Pending, error)
+	ChangePhone(ctx context.Context, owner auth.Proof, req auth.ChangeRequest) (user auth.User, deviceProof string, err error)
+}
+
 // Service is the domain as these pages need it; *auth.Service is one.
 type Service interface {
 	SignIn
 	Account
+	Numbers
 }
 
 // Config is what the pages need of the rest of the house. Every func must be
@@ -99,13 +107,16 @@ var pages = map[string]struct {
 	get  handler
 	post handler
 }{
-	"/login":          {(*Pages).login, (*Pages).sendCode},
-	"/login/code":     {to("/login"), (*Pages).checkCode},
-	"/login/resend":   {to("/login"), (*Pages).resend},
-	"/account":        {(*Pages).account, nil},
-	"/account/end":    {to("/account"), (*Pages).end},
-	"/account/others": {to("/account"), (*Pages).endOthers},
-	"/logout":         {to("/account"), (*Pages).logout},
+	"/login":                {(*Pages).login, (*Pages).sendCode},
+	"/login/code":           {to("/login"), (*Pages).checkCode},
+	"/login/resend":         {to("/login"), (*Pages).resend},
+	"/account":              {(*Pages).account, nil},
+	"/account/end":          {to("/account"), (*Pages).end},
+	"/account/others":       {to("/account"), (*Pages).endOthers},
+	"/account/phone":        {(*Pages).number, (*Pages).sendToNumber},
+	"/account/phone/code":   {to("/account/phone"), (*Pages).checkNumber},
+	"/account/phone/resend": {to("/account/phone"), (*Pages).resendToNumber},
+	"/logout":               {to("/account"), (*Pages).logout},
 }
 
 // ServeHTTP answers one request. route is the decoded path below Base, such as
@@ -173,7 +184,7 @@ type view struct {
 	Self          string // the route that shows this page to whoever opens it; empty: none
 	ReturnTo      string
 
-	Phone, Hint, ChallengeID string // the sign-in's
+	Phone, Hint, ChallengeID string // the sign-in's, or the change's
 	ResendIn, ExpiresIn      int    // seconds; 0: not known, or now
 
 	Puzzle           *auth.Puzzle // work that the script does before it sends the form again; nil: none
@@ -181,6 +192,9 @@ type view struct {
 
 	Sessions []row // the account's
 	Others   bool  // there are some beside the current one
+	Movable  bool  // the number can be changed
+
+	EndOthers bool // is ticked, beside the code of a new number
 }
 
 // show writes a page. It is rendered first, so that a fault leaves the answer

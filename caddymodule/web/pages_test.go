@@ -25,6 +25,7 @@ var (
 
 type fake struct {
 	err, authErr error
+	numberErr    error // of PhoneChangeable
 	rotated      string
 	status       auth.Status
 	statusErr    error
@@ -32,6 +33,7 @@ type fake struct {
 
 	start  auth.StartRequest
 	verify auth.VerifyRequest
+	change auth.ChangeRequest
 	owner  auth.Proof
 	ended  auth.SessionID
 	calls  []string
@@ -88,6 +90,19 @@ func (f *fake) RevokeOthers(_ context.Context, owner auth.Proof) error {
 	return f.err
 }
 
+func (f *fake) PhoneChangeable(context.Context, auth.Proof) error { return f.numberErr }
+
+func (f *fake) StartPhoneChange(ctx context.Context, owner auth.Proof, r auth.StartRequest) (auth.Pending, error) {
+	f.owner = owner
+	return f.Start(ctx, r)
+}
+
+func (f *fake) ChangePhone(_ context.Context, owner auth.Proof, r auth.ChangeRequest) (auth.User, string, error) {
+	f.owner, f.change = owner, r
+	f.calls = append(f.calls, "change")
+	return auth.User{}, "proof", f.err
+}
+
 // statusOf stands for api.StatusOf.
 func statusOf(err error, _ bool) (int, auth.Code) {
 	code := auth.AsError(err).Code
@@ -132,11 +147,15 @@ func newPages(f *fake) *Pages {
 		SetCookie: func(w http.ResponseWriter, _ *http.Request, value string, _ time.Duration) {
 			w.Header().Set("Set-Cookie", "sidegate="+value)
 		},
-		ClearCookie:    func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Set-Cookie", "sidegate=; Max-Age=0") },
-		DeviceProof:    func(*http.Request) string { return "" },
-		SetDeviceProof: func(http.ResponseWriter, *http.Request, string) {},
-		StatusOf:       statusOf,
-		Log:            slog.New(slog.DiscardHandler),
+		ClearCookie: func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Set-Cookie", "sidegate=; Max-Age=0") },
+		DeviceProof: func(*http.Request) string { return "" },
+		SetDeviceProof: func(w http.ResponseWriter, _ *http.Request, proof string) {
+			if proof != "" {
+				w.Header().Add("Set-Cookie", "device="+proof)
+			}
+		},
+		StatusOf: statusOf,
+		Log:      slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -223,7 +242,7 @@ func TestRoutesAndMethods(t *testing.T) {
 	for _, route := range []string{"/", "/nope", "/login/", "/Login", "/pages/style.css", "/login/code/x"} {
 		check(t, call(p, "GET", route, ""), 404, "not_found", `role="alert"`)
 	}
-	for _, route := range []string{"/login", "/login/code", "/login/resend", "/account/end", "/account/others", "/logout"} {
+	for _, route := range []string{"/login", "/login/code", "/login/resend", "/account/end", "/account/others", "/account/phone", "/account/phone/code", "/account/phone/resend", "/logout"} {
 		t.Run(route, func(t *testing.T) {
 			check(t, call(p, "PUT", route, ""), 405, "method_not_allowed")
 			check(t, call(p, "POST", route, "", cookie, "X-Cross: 1"), 403, "cross_origin_blocked", "another site")
@@ -236,6 +255,8 @@ func TestRoutesAndMethods(t *testing.T) {
 	}
 	leads(t, call(p, "GET", "/login/code", ""), "/auth/login")
 	leads(t, call(p, "GET", "/logout", ""), "/auth/account")
+	leads(t, call(p, "GET", "/account/phone/code", ""), "/auth/account/phone")
+	leads(t, call(p, "GET", "/account/phone/resend", ""), "/auth/account/phone")
 }
 
 func TestSignIn(t *testing.T) {

@@ -13,10 +13,10 @@ import (
 func TestAPageAsksForWorkTwice(t *testing.T) {
 	puzzle := &auth.Error{Code: auth.CodeRateLimited, RetryAfter: time.Minute, AttemptsLeft: -1, Puzzle: &auth.Puzzle{Challenge: `16.1."`, Bits: 16}}
 	const work = `" data-challenge="16.1.&#34;" data-bits="16" data-text="One moment.`
-	for _, route := range []string{"/login", "/login/resend"} {
+	for _, route := range []string{"/login", "/login/resend", "/account/phone", "/account/phone/resend"} {
 		f := &fake{err: puzzle}
 		post := func(field string) string {
-			w := call(newPages(f), "POST", route, "phone=%2B15555550100&challenge_id=ch1"+field)
+			w := call(newPages(f), "POST", route, "phone=%2B15555550100&challenge_id=ch1"+field, cookie)
 			check(t, w, 429, "rate_limited", `role="alert" id="alert">Too many codes`, `id="wait" data-seconds="60"`)
 			return w.Body.String()
 		}
@@ -30,7 +30,7 @@ func TestAPageAsksForWorkTwice(t *testing.T) {
 			t.Errorf("%s, for good: the service got %+v; %s", route, f.start, page)
 		}
 		f.err = nil
-		if w := call(newPages(f), "POST", route, "phone=%2B15555550100&proof=one"); w.Code != 200 || strings.Contains(w.Body.String(), "proof") {
+		if w := call(newPages(f), "POST", route, "phone=%2B15555550100&proof=one", cookie); w.Code != 200 || strings.Contains(w.Body.String(), "proof") {
 			t.Errorf("%s: got %d %s", route, w.Code, w.Body)
 		}
 	}

@@ -40,6 +40,8 @@ var succeed = []struct {
 	{"DELETE", "/sessions", "", asBearerGood, 204},
 	{"PUT", "/device", `{}`, asBearerGood, 200},
 	{"GET", "/user", "", asBearerGood, 200},
+	{"POST", "/user/phone", phoneBody, asBearerGood, 202},
+	{"POST", "/user/phone/verify", verifyBody, asBearerGood, 200},
 	{"GET", "/jwks.json", "", "", 200},
 	{"GET", "/health", "", "", 200},
 }

@@ -154,6 +154,15 @@ func (f *fields) required(name string) string {
 	return text
 }
 
+// flag is a member that is true or false; false when it is absent or null.
+func (f *fields) flag(name string) (on bool) {
+	value, ok := f.members[name]
+	if ok && json.Unmarshal(value, &on) != nil {
+		f.fail(name + " must be true or false.")
+	}
+	return on
+}
+
 // instant is a time member; zero when it is absent.
 func (f *fields) instant(name string) time.Time {
 	text := f.text(name)

@@ -36,6 +36,7 @@ type fake struct {
 
 	start    auth.StartRequest
 	verify   auth.VerifyRequest
+	change   auth.ChangeRequest
 	kind     auth.TicketKind
 	ticket   string
 	scope    auth.Scope
@@ -165,6 +166,17 @@ func (f *fake) UpdateDevice(_ context.Context, owner auth.Proof, in auth.DeviceI
 
 func (f *fake) User(context.Context, auth.Proof) (auth.User, error) {
 	return auth.User{ID: 7, Phone: "+15555550100", Type: "customer", CreatedAt: now}, f.err
+}
+
+func (f *fake) StartPhoneChange(ctx context.Context, owner auth.Proof, r auth.StartRequest) (auth.Pending, error) {
+	f.owner = owner
+	return f.Start(ctx, r)
+}
+
+func (f *fake) ChangePhone(_ context.Context, owner auth.Proof, r auth.ChangeRequest) (auth.User, string, error) {
+	f.owner, f.change = owner, r
+	f.verified++
+	return auth.User{ID: 7, Phone: "+15555550199", Type: "customer", CreatedAt: now}, f.proof, f.err
 }
 
 func (f *fake) Healthy(context.Context) error { return f.err }

@@ -45,12 +45,16 @@ func (a *API) writeGrant(w http.ResponseWriter, r *http.Request, g auth.Grant, k
 	if err != nil {
 		return err
 	}
-	if r.Header.Get("Sec-Fetch-Site") != "" { // a browser: what keeps tokens itself has no use for a cookie
+	if isBrowser(r) {
 		a.SetDeviceProof(w, r, g.DeviceProof)
 	}
 	answer.AccessToken, answer.RefreshToken = token, g.Ticket
 	return writeJSON(w, http.StatusOK, answer)
 }
+
+// isBrowser reports what keeps cookies. What keeps tokens itself has no use for
+// one.
+func isBrowser(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Site") != "" }
 
 // roles are a list in JSON also when there are none.
 func roles(of []string) []string {

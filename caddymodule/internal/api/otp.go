@@ -14,31 +14,48 @@ func (a *API) sendCode(w http.ResponseWriter, r *http.Request, _ string) error {
 	if err != nil {
 		return err
 	}
-	text := f.required("phone")
-	req := auth.StartRequest{
-		Channel: f.text("channel"), ChallengeID: f.text("challenge_id"), ClientIP: a.ClientIP(r),
-		DeviceProof: a.DeviceProof(r), Locale: f.text("locale"), Proof: f.text("proof"),
-	}
-	if req.Locale == "" { // an app knows what its user reads, a browser says it
-		req.Locale = strings.Join(r.Header.Values("Accept-Language"), ",")
-	}
 	kindOf(f)
-	if len(req.Channel) > 32 {
-		f.fail("channel is not known.")
-	}
-	if f.err != nil {
-		return f.err
-	}
-	if !plausibleID(req.ChallengeID) {
-		req.ChallengeID = "" // as for an unknown one: a fresh challenge
-	}
-	if req.Phone, err = a.ParsePhone(text); err != nil {
+	req, err := a.startRequest(f, r)
+	if err != nil {
 		return err
 	}
 	p, err := a.Service.Start(r.Context(), req)
 	if err != nil {
 		return err
 	}
+	return writePending(w, p)
+}
+
+// startRequest reads to which number a code is to go, and how.
+func (a *API) startRequest(f *fields, r *http.Request) (req auth.StartRequest, err error) {
+	text := f.required("phone")
+	req = auth.StartRequest{
+		Channel: f.text("channel"), ChallengeID: f.text("challenge_id"), ClientIP: a.ClientIP(r),
+		DeviceProof: a.DeviceProof(r), Locale: localeOf(f, r), Proof: f.text("proof"),
+	}
+	if len(req.Channel) > 32 {
+		f.fail("channel is not known.")
+	}
+	if f.err != nil {
+		return req, f.err
+	}
+	if !plausibleID(req.ChallengeID) {
+		req.ChallengeID = "" // as for an unknown one: a fresh challenge
+	}
+	req.Phone, err = a.ParsePhone(text)
+	return req, err
+}
+
+// localeOf is what the person reads: an app knows it, a browser says it.
+func localeOf(f *fields, r *http.Request) string {
+	if locale := f.text("locale"); locale != "" {
+		return locale
+	}
+	return strings.Join(r.Header.Values("Accept-Language"), ",")
+}
+
+// writePending answers that a code is on its way.
+func writePending(w http.ResponseWriter, p auth.Pending) error {
 	return writeJSON(w, http.StatusAccepted, struct {
 		ChallengeID string `json:"challenge_id"`
 		ExpiresIn   int64  `json:"expires_in"`
@@ -72,9 +89,10 @@ func (a *API) verifyCode(w http.ResponseWriter, r *http.Request, _ string) error
 		return err
 	}
 	device := f.object("device")
+	id, code := codeOf(f)
 	req := auth.VerifyRequest{
-		ChallengeID: f.required("challenge_id"),
-		Code:        digits(f.required("code")),
+		ChallengeID: id,
+		Code:        code,
 		Device:      deviceInput(device),
 		ClientIP:    a.ClientIP(r),
 		DeviceProof: a.DeviceProof(r),
@@ -83,20 +101,32 @@ func (a *API) verifyCode(w http.ResponseWriter, r *http.Request, _ string) error
 	if f.err == nil {
 		f.err = device.err
 	}
-	if f.err != nil {
-		return f.err
-	}
-	if !goodCode(req.Code) {
-		return invalid("code must be 6 to 10 digits.") // no try is spent on a slip
-	}
-	if !plausibleID(req.ChallengeID) {
-		return auth.Refuse(auth.CodeOTPExpired)
+	if err := checkCode(f, id, code); err != nil {
+		return err
 	}
 	grant, err := a.Service.Verify(r.Context(), req)
 	if err != nil {
 		return err
 	}
 	return a.writeGrant(w, r, grant, req.Kind)
+}
+
+// codeOf reads a code that is brought back.
+func codeOf(f *fields) (challengeID, code string) {
+	return f.required("challenge_id"), digits(f.required("code"))
+}
+
+// checkCode refuses what cannot be right, and spends no try on it.
+func checkCode(f *fields, challengeID, code string) error {
+	switch {
+	case f.err != nil:
+		return f.err
+	case !goodCode(code):
+		return invalid("code must be 6 to 10 digits.")
+	case !plausibleID(challengeID):
+		return auth.Refuse(auth.CodeOTPExpired)
+	}
+	return nil
 }
 
 // kindOf reads which credential the client wants.

@@ -56,10 +56,14 @@ var endpoints = map[string]endpoint{
 	"/sessions/*": {methods: map[string]handler{http.MethodDelete: (*API).revoke}},
 	"/device":     {methods: map[string]handler{http.MethodPut: (*API).device}},
 	"/user":       get((*API).user),
-	"/events":     get((*API).events),
-	"/verify":     get((*API).verify),
-	"/jwks.json":  get((*API).jwks),
-	"/health":     get((*API).health),
+
+	"/user/phone":        post((*API).startPhoneChange),
+	"/user/phone/verify": post((*API).changePhone),
+
+	"/events":    get((*API).events),
+	"/verify":    get((*API).verify),
+	"/jwks.json": get((*API).jwks),
+	"/health":    get((*API).health),
 }
 
 // find looks a path up, exactly as written: no case folding, no cleaning.

@@ -48,6 +48,8 @@ type Endings interface {
 type Accounts interface {
 	UpdateDevice(ctx context.Context, owner auth.Proof, in auth.DeviceInput) (device auth.Device, hasPush bool, err error)
 	User(ctx context.Context, owner auth.Proof) (auth.User, error)
+	StartPhoneChange(ctx context.Context, owner auth.Proof, req auth.StartRequest) (auth.Pending, error)
+	ChangePhone(ctx context.Context, owner auth.Proof, req auth.ChangeRequest) (user auth.User, deviceProof string, err error)
 	Healthy(ctx context.Context) error
 }
 

@@ -18,6 +18,10 @@ func (a *API) user(w http.ResponseWriter, r *http.Request, _ string) error {
 	if err != nil {
 		return err
 	}
+	return a.writeUser(w, u)
+}
+
+func (a *API) writeUser(w http.ResponseWriter, u auth.User) error {
 	return writeJSON(w, http.StatusOK, struct {
 		ID        uint64    `json:"auth_user_id"`
 		Phone     string    `json:"phone"`

@@ -116,6 +116,7 @@ var words = map[auth.EventName]string{
 	auth.EventVerifyBlocked:  "authn_login_fail_max",
 	auth.EventSignInRefused:  "authn_login_lock",
 	auth.EventUserCreated:    "user_created",
+	auth.EventPhoneChanged:   "authn_phone_change",
 	auth.EventNewDevice:      "authn_login_new_device",
 	auth.EventSessionStarted: "authn_login_success",
 	auth.EventSessionEnded:   "authn_token_revoked",

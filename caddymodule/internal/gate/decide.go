@@ -129,15 +129,8 @@ func (c rule) holds(id auth.Identity, now func() time.Time) error {
 	if len(c.roles) > 0 && !slices.ContainsFunc(c.roles, func(role string) bool { return slices.Contains(id.Roles, role) }) {
 		return auth.Refuse(auth.CodeInsufficientRole)
 	}
-	if c.fresh > 0 && !within(c.fresh, now().Sub(id.AuthTime)) { // no AuthTime is the year 1
+	if c.fresh > 0 && !auth.Fresh(id.AuthTime, now(), c.fresh) {
 		return auth.Refuse(auth.CodeReauthRequired)
 	}
 	return nil
 }
-
-// within reports whether a sign-in of that age is fresh. One from the future
-// was made by a clock that has been set back since; then its age is unknown.
-// Nodes may differ by a little.
-func within(fresh, age time.Duration) bool { return age <= fresh && age >= -skew }
-
-const skew = 30 * time.Second

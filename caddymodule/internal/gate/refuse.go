@@ -3,6 +3,7 @@ package gate
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
@@ -52,8 +53,12 @@ func navigation(r *http.Request) bool {
 
 const maxReturnTo = 2048
 
+// returnPages are our own pages that a login may lead to. They are compared as
+// they are written: no query, no other spelling.
+var returnPages = []string{"/account", "/account/phone"}
+
 // ReturnTo makes sure that where a login leads is a path of this origin and not
-// one of our own, but for the account page (CWE-601). Everything else becomes
+// one of our own, but for returnPages (CWE-601). Everything else becomes
 // "/": a login that leads to the login would never end.
 func (g *Gate) ReturnTo(text string) string {
 	if !localPath(text) {
@@ -65,7 +70,9 @@ func (g *Gate) ReturnTo(text string) string {
 	if decoded, ok := unescape(p); ok {
 		r.URL.Path = decoded
 	}
-	if place, _ := g.Own(r); place == Upstream || place == Pages && text == g.config.Pages+"/account" {
+	place, _ := g.Own(r)
+	page, below := strings.CutPrefix(text, g.config.Pages)
+	if place == Upstream || place == Pages && below && slices.Contains(returnPages, page) {
 		return text
 	}
 	return "/"

@@ -13,6 +13,8 @@ var elsewhere = []string{
 	"/.//evil.example", "/..//evil.example", "http:/x", "?x", "#x", "/" + strings.Repeat("a", 2048),
 	"/auth", "/auth/login", "/AUTH/login?x", "/api/v1/auth/logout", "/x/../auth/login", "/%61uth/login", "/auth%2flogin", "/auth#x", "/a%zz/..%2fauth",
 	"/account/../auth/login", "/auth/account/../login", "/auth/account/end", "/auth/accounts", "/auth/account%2f..%2flogin", "/auth/account;/../login",
+	"/auth/account/phone/", "/auth/account/phone?x", "/auth/account/phone#x", "/auth/account/phone/code", "/auth/account/phone/resend", "/auth/account/phones",
+	"/auth/account/Phone", "/AUTH/account/phone", "/auth/account%2fphone", "/auth/account/%70hone", "/auth/account/phone/../../login", "/auth/account/phone;x",
 }
 
 func TestReturnTo(t *testing.T) {
@@ -22,7 +24,7 @@ func TestReturnTo(t *testing.T) {
 			t.Errorf("%.40q: got %.40q", text, got)
 		}
 	}
-	for _, text := range []string{"/", "/x", "/x/", "/x?a=b&c=%2F", "/x?u=https://other.example//y", "/x#part", "/%C3%A4", "/x%20y", "/authx", "/auth/account", "/account", "/" + strings.Repeat("a", 2047)} {
+	for _, text := range []string{"/", "/x", "/x/", "/x?a=b&c=%2F", "/x?u=https://other.example//y", "/x#part", "/%C3%A4", "/x%20y", "/authx", "/auth/account", "/auth/account/phone", "/account", "/account/phone", "/" + strings.Repeat("a", 2047)} {
 		if got := g.ReturnTo(text); got != text {
 			t.Errorf("%.40q: got %q", text, got)
 		}

@@ -67,7 +67,11 @@ func (l *Log) Send(ctx context.Context, m auth.Message) error {
 	if !l.logger.Enabled(ctx, slog.LevelInfo) {
 		return errors.New("the log's level hides info, and so the code")
 	}
-	l.logger.LogAttrs(ctx, slog.LevelInfo, "code to send",
+	what := "code to send"
+	if m.Code == "" {
+		what = "notice to send"
+	}
+	l.logger.LogAttrs(ctx, slog.LevelInfo, what,
 		slog.String("id", m.ID), slog.String("to", m.To), slog.String("code", m.Code), slog.String("text", m.Text),
 		slog.String("channel", m.Channel), slog.Time("expires_at", m.ExpiresAt.UTC()))
 	return nil

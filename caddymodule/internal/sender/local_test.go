@@ -85,6 +85,16 @@ func TestLogWritesTheCodeAfterAWarning(t *testing.T) {
 	}
 }
 
+func TestLogTellsANoticeFromACode(t *testing.T) {
+	var out bytes.Buffer
+	l := sender.NewLog(slog.New(slog.NewJSONHandler(&out, nil)))
+	m := message()
+	m.Code = ""
+	if err := l.Send(t.Context(), m); err != nil || !strings.Contains(out.String(), `"msg":"notice to send"`) {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
 func TestLogThatHidesTheCodeIsAFailure(t *testing.T) {
 	l := sender.NewLog(slog.New(slog.NewJSONHandler(&bytes.Buffer{}, &slog.HandlerOptions{Level: slog.LevelError})))
 	err := l.Send(t.Context(), message())

@@ -35,8 +35,7 @@ type TextOptions struct {
 type Texts struct {
 	o         TextOptions
 	name      string
-	languages []string // the first is for everybody else
-	matcher   language.Matcher
+	languages languages
 	templates map[string]string // by language
 	countries map[string]string
 }
@@ -50,19 +49,13 @@ func NewTexts(o TextOptions) (*Texts, error) {
 			return nil, fmt.Errorf("text %s: %w", one.key(), err)
 		}
 	}
-	t.languages = slices.Sorted(maps.Keys(t.templates))
+	tags := slices.Sorted(maps.Keys(t.templates))
 	for tag := range standard {
 		if _, own := t.templates[tag]; !own {
-			t.languages = append(t.languages, tag)
+			tags = append(tags, tag)
 		}
 	}
-	i := slices.Index(t.languages, "en")
-	t.languages[0], t.languages[i] = t.languages[i], t.languages[0]
-	tags := make([]language.Tag, len(t.languages))
-	for i, tag := range t.languages {
-		tags[i] = language.Make(tag)
-	}
-	t.matcher = language.NewMatcher(tags)
+	t.languages = newLanguages(tags)
 	return t, nil
 }
 
@@ -127,24 +120,18 @@ func (t *Texts) For(code, country, wish string) (text, tag string) {
 	if template, ok := t.countries[country]; ok {
 		return t.fill(template, code), ""
 	}
-	tag = t.match(wish)
+	tag = t.languages.match(wish)
 	if template, ok := t.templates[tag]; ok {
 		return t.fill(template, code), tag
 	}
 	return standard[tag].text(t.name, code, t.o.TTL, t.o.Host), tag
 }
 
-func (t *Texts) match(wish string) string {
-	const most = 1000 // bytes; people's browsers send a tenth of it
-	if wish == "" || len(wish) > most {
-		return t.languages[0]
-	}
-	tags, _, err := language.ParseAcceptLanguage(wish)
-	if err != nil || len(tags) == 0 {
-		return t.languages[0]
-	}
-	_, i, _ := t.matcher.Match(tags...)
-	return t.languages[i]
+// Notice returns what the owner of a number reads that signs in no longer, and
+// in which language: one of ours, since templates are for codes.
+func (t *Texts) Notice(wish string) (text, tag string) {
+	tag = ours.match(wish)
+	return standard[tag].notice(t.name), tag
 }
 
 func (t *Texts) fill(template, code string) string {

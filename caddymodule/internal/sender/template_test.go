@@ -40,6 +40,24 @@ func TestTextsChoose(t *testing.T) {
 	}
 }
 
+// Who changes the number reads one of our languages, whatever templates there
+// are: those have a code in them.
+func TestNotices(t *testing.T) {
+	all := texts(t, sender.TextOptions{AppName: strings.Repeat("€", 50), Templates: []sender.Template{{Language: "sv", Text: "Kod {code}"}, {Language: "de", Text: "{code}"}}})
+	for wish, want := range map[string]string{"sv": "en", "de-AT": "de", "es-MX,en": "es", "fr": "fr", "": "en", "ar": "en", "\x00": "en"} {
+		text, tag := all.Notice(wish)
+		if tag != want || !sender.FitsGSM7(text) || !strings.Contains(text, "€") || strings.Contains(text, "{") {
+			t.Errorf("%q: got %q in %s, want %s", wish, text, tag, want)
+		}
+	}
+	if got, _ := texts(t, sender.TextOptions{AppName: "Acme"}).Notice("en"); got != "Your sign-in number for Acme was changed. If this was not you, contact support at once." {
+		t.Errorf("got %q", got)
+	}
+	if got, _ := texts(t, sender.TextOptions{}).Notice("en"); got != "Your sign-in number was changed. If this was not you, contact support at once." {
+		t.Errorf("without a name: %q", got)
+	}
+}
+
 func TestNewTextsRefuses(t *testing.T) {
 	long := strings.Repeat("x", 112)
 	for _, row := range []struct {

@@ -92,6 +92,10 @@ func FuzzText(f *testing.F) {
 			if strings.Count(text, "\n") > 2 {
 				t.Errorf("%s for %q, %q: %q, with lines of others", wish, app, host, text)
 			}
+			notice, tag := all.Notice(wish)
+			if !sender.FitsGSM7(notice) || tag != wish || strings.ContainsAny(notice, "\n#") && !strings.Contains(app, "#") {
+				t.Errorf("%s for %q: the notice %q", wish, app, notice)
+			}
 		}
 	})
 }

@@ -132,6 +132,15 @@ const followDelivery = async (address) => {
   }
 };
 
+// What is ticked in one form stays so when another one is sent.
+const follow = (field) => {
+  const box = document.getElementById(field.dataset.as);
+  if (!box) return;
+  const copy = () => (field.disabled = !box.checked);
+  box.addEventListener("change", copy);
+  copy(); // a browser that comes back to the page ticks it again
+};
+
 // Moments in the reader's own words and time zone.
 const tellTime = (element) => {
   const at = new Date(element.dateTime);
@@ -152,6 +161,7 @@ document.querySelectorAll("form[data-watch]").forEach(watch);
 document.querySelectorAll("input[data-challenge]").forEach(work);
 document.querySelectorAll("form[data-code]").forEach(readMessage);
 document.querySelectorAll("form[data-delivery]").forEach((form) => followDelivery(form.dataset.delivery));
+document.querySelectorAll("[data-as]").forEach(follow);
 document.querySelectorAll("time").forEach(tellTime);
 addEventListener("pageshow", () => {
   sending = new WeakSet(); // back from where a form led: it may be sent again

@@ -88,18 +88,21 @@ http://localhost:${port} {
     stop: async () => {
       if (caddy.exitCode === null && caddy.kill()) await once(caddy, "exit");
     },
-    // codeFor is the code of the newest message to a number. The message may
-    // still be on its way.
-    codeFor: async (phone) => {
-      for (const end = Date.now() + 20_000; Date.now() < end; await new Promise((done) => setTimeout(done, 20))) {
-        const lines = readText(outbox).trimEnd().split("\n").filter(Boolean).map((line) => JSON.parse(line));
-        const code = lines.findLast((message) => message.to === phone)?.code;
-        if (code) return code;
-      }
-      throw new Error(`no message for ${phone}`);
-    },
+    // codeFor is the newest code for a number, and noticeFor the newest message
+    // without one. The message may still be on its way.
+    codeFor: async (phone) => (await newest(outbox, phone, ({ code }) => code)).code,
+    noticeFor: async (phone) => (await newest(outbox, phone, ({ code }) => !code)).text,
   };
 }
+
+const newest = async (outbox, phone, is) => {
+  for (const end = Date.now() + 20_000; Date.now() < end; await new Promise((done) => setTimeout(done, 20))) {
+    const messages = readText(outbox).trimEnd().split("\n").filter(Boolean).map((line) => JSON.parse(line));
+    const message = messages.findLast((one) => one.to === phone && is(one));
+    if (message) return message;
+  }
+  throw new Error(`no message for ${phone}`);
+};
 
 const readText = (file) => {
   try {

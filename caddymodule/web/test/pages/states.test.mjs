@@ -43,9 +43,29 @@ const phone = (text) => async (visit) => {
   await press(visit);
 };
 const code = (change = (right) => right) => async (visit) => {
-  await visit.page.fill("#code", change(await visit.site.codeFor(visit.phone)));
+  await visit.page.fill("#code", change(await visit.site.codeFor(visit.next ?? visit.phone)));
   await press(visit);
 };
+const number = (text) => async (visit) => {
+  visit.next ??= someNumber();
+  await open("/account/phone")(visit);
+  await visit.page.fill("#phone", text ?? visit.next);
+  await press(visit);
+};
+const changeNumber = async (visit) => {
+  visit.next = someNumber();
+  await number()(visit);
+  await code()(visit);
+};
+const takeNumber = async (visit) => {
+  visit.next = someNumber();
+  const other = await openPage();
+  const { site, lang, next } = visit;
+  await phone()({ ...other, site, lang, phone: next });
+  await code()({ ...other, site, phone: next });
+  await other.context.close();
+};
+const tick = ({ page }) => page.check(".choice input");
 const wrong = (right) => (right === "123456" ? "654321" : "123456");
 const resend = async (visit) => {
   await visit.page.locator("#resend-wait").waitFor({ state: "detached" });
@@ -89,6 +109,14 @@ const states = [
   ["no delivery", "broken", "delivery_unavailable", "#phone", [phone(), phone(), phone(), phone(), phone(), phone()]],
   ["devices", "usual", "", ".devices", [phone(), elsewhere, open("/login?return_to=/auth/account"), phone(), code(), open("/account")]],
   ["one device", "usual", "", ".notice", [phone(), code(), open("/account?done=others")]],
+  ["number", "usual", "", "#phone", [phone(), code(), open("/account/phone")]],
+  ["number invalid", "usual", "phone_invalid", "#phone[aria-invalid]", [phone(), code(), number("0701")]],
+  ["number code", "usual", "", ".choice", [phone(), code(), number()]],
+  ["number code wrong", "usual", "otp_invalid", ".choice input:checked", [phone(), code(), number(), tick, code(wrong)]],
+  ["number code sent too soon", "usual", "rate_limited", "#wait", [phone(), code(), number(), resendAtOnce]],
+  ["number taken", "usual", "account_disabled", "#phone[aria-invalid]", [phone(), code(), takeNumber, number(), code()]],
+  ["number changed", "usual", "", ".notice", [phone(), code(), number(), tick, code()]],
+  ["number changed too often", "usual", "rate_limited", "#wait", [phone(), code(), changeNumber, changeNumber, changeNumber, open("/account/phone")]],
   ["no such page", "usual", "not_found", "[role=alert]", [open("/nope")]],
 ];
 

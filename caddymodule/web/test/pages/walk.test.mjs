@@ -102,6 +102,56 @@ for (const javaScriptEnabled of [true, false]) {
   });
 }
 
+for (const javaScriptEnabled of [true, false]) {
+  test(`a new number, script ${javaScriptEnabled}`, async () => {
+    const seen = await openPage({ javaScriptEnabled });
+    const other = await openPage({ javaScriptEnabled });
+    const { page } = seen;
+    const [old, next, taken] = (javaScriptEnabled ? [20, 21, 22] : [23, 24, 25]).map((n) => `+467017406${n}`);
+    for (const [one, phone] of [[page, old], [other.page, old], [(await openPage()).page, taken]]) await signIn(one, phone);
+    await press(page, "a[href='/auth/account/phone']");
+    assert.deepEqual(await texts(page, "h1"), ["Change your phone number"]);
+    assert.equal(await page.locator(":focus").getAttribute("id"), "phone");
+
+    // Whose a number is, is told after a right code alone.
+    await page.fill("#phone", taken);
+    await press(page, "main button");
+    await page.fill("#code", await site.codeFor(taken));
+    assert.equal((await press(page, "main button")).status(), 403);
+    assert.deepEqual(await texts(page, "#alert"), ["This number belongs to another account."]);
+
+    await page.fill("#phone", next);
+    await press(page, "main button");
+    const code = await site.codeFor(next);
+    await page.check("text=Sign out my other devices");
+    if (javaScriptEnabled) {
+      await page.locator("#resend-wait").waitFor({ state: "detached" });
+      await press(page, "button.quiet");
+      assert.deepEqual(await texts(page, ".notice"), ["We have sent the code again."]);
+      assert.ok(await page.isChecked(".choice input"), "the choice is lost with a resend");
+    }
+    await page.fill("#code", code === "123456" ? "654321" : "123456");
+    assert.equal((await press(page, "main button")).status(), 400);
+    assert.ok(await page.isChecked(".choice input"), "the choice is lost");
+    await page.fill("#code", code);
+    await press(page, "main button");
+    assert.match(page.url(), /\/auth\/account\?done=number_others$/);
+    assert.deepEqual(await texts(page, ".notice"), ["Your phone number has been changed, and all other devices have been signed out."]);
+    assert.equal(await page.locator(".devices li").count(), 1);
+    assert.match(await site.noticeFor(old), /^Your sign-in number for Acme was changed\. /);
+    await other.page.goto(`${site.url}/auth/account`);
+    assert.match(other.page.url(), /\/auth\/login\?/);
+
+    // The old number is a stranger's; the new one is the way in.
+    await signIn(other.page, old);
+    assert.equal(await other.page.locator(".devices li").count(), 1);
+    await signIn(other.page, next);
+    assert.equal(await other.page.locator(".devices li").count(), 2);
+    calm(seen);
+    calm(other);
+  });
+}
+
 test("a code that the message's reader gives is sent by itself", async () => {
   const seen = await openPage();
   const { page } = seen;
