@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -123,6 +124,8 @@ type runtime struct {
 	service *auth.Service
 	tokens  *token.Keys
 	queue   *sender.Queue
+
+	operators http.Handler // their routes
 }
 
 // runtime opens the store at first use: in Start, or for the first request when
@@ -155,6 +158,7 @@ func (a *App) open() (*runtime, error) {
 		_, released := engines.Delete(e.address)
 		return nil, errors.Join(err, released)
 	}
+	rt.operators = a.operators(rt)
 	return rt, nil
 }
 

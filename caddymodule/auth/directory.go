@@ -29,7 +29,7 @@ type counter struct {
 // Resolve implements Directory. What makes a number a user is one swap on the
 // number's record; an id drawn in vain is never used again.
 func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account, error) {
-	key := "phone/" + d.Secrets.Index("phone", phone)
+	key := d.phoneKey(phone)
 	entry, exists, err := read[phoneEntry](ctx, d.Store, key)
 	if err != nil {
 		return Account{}, err
@@ -55,6 +55,16 @@ func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account,
 		return Account{}, err
 	}
 	return Account{UserID: entry.UserID}, d.keepUser(ctx, entry.UserID, phone)
+}
+
+// Find implements Finder.
+func (d *LocalDirectory) Find(ctx context.Context, phone string) (id uint64, found bool, err error) {
+	entry, found, err := read[phoneEntry](ctx, d.Store, d.phoneKey(phone))
+	return entry.UserID, found, err
+}
+
+func (d *LocalDirectory) phoneKey(phone string) string {
+	return "phone/" + d.Secrets.Index("phone", phone)
 }
 
 // DefaultRoles are those of new users.

@@ -46,6 +46,11 @@ type Event struct {
 	Country   string // of the number, ISO 3166
 	Channel   string // sms, voice, whatsapp
 	ClientIP  string
+
+	// Of an operator's act: who, and what it has changed, as values that become
+	// JSON; nil: there was, or is, nothing.
+	By            string
+	Before, After any
 }
 
 // tell hands an event on. It is not told about proxied requests.

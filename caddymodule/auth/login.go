@@ -156,7 +156,7 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, pho
 func (s *Service) seat(ctx context.Context, account Account, phone string, v Session) (user User, first bool, err error) {
 	var over []Seat
 	user, err = update(ctx, s.Store, userKey(account.UserID), func(u *User, exists bool) (Write, error) {
-		if u.Banned {
+		if u.bannedAt(s.Now()) {
 			return Write{}, Refuse(CodeAccountDisabled)
 		}
 		if !exists {

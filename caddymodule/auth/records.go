@@ -71,6 +71,15 @@ type User struct {
 	CreatedAt time.Time `json:"created_at"`
 	SignedIn  time.Time `json:"signed_in,omitzero"` // when a code was last right; zero: never yet
 	Sessions  []Seat    `json:"sessions,omitempty"`
+
+	BanReason   string    `json:"ban_reason,omitempty"`
+	BannedUntil time.Time `json:"banned_until,omitzero"` // zero: until somebody lifts the ban
+}
+
+// bannedAt says whether the user is banned: a ban with an end is over at that
+// very instant.
+func (u User) bannedAt(now time.Time) bool {
+	return u.Banned && (u.BannedUntil.IsZero() || now.Before(u.BannedUntil))
 }
 
 // Seat is a session's place in its user's record. A session without a seat is

@@ -93,17 +93,17 @@ func (s *Service) readEntry(ctx context.Context, id SessionID) (entry, error) {
 		return entry{}, err
 	}
 	e := s.entryOf(v, touch, user)
-	e.end = endCodeOf(endOf(v, user))
+	e.end = endCodeOf(s.endOf(v, user))
 	e.settled = v.EndReason != ""
 	return e, nil
 }
 
 // endOf says why a session is over by what the records say, or "".
-func endOf(v Session, u User) EndReason {
+func (s *Service) endOf(v Session, u User) EndReason {
 	if v.EndReason != "" {
 		return v.EndReason
 	}
-	if u.Banned {
+	if u.bannedAt(s.Now()) {
 		return EndBanned
 	}
 	i := slices.IndexFunc(u.Sessions, func(seat Seat) bool { return seat.SessionID == v.ID })
@@ -305,7 +305,7 @@ func (s *Service) info(ctx context.Context, v Session, touch Touch, u User, owne
 	if err != nil {
 		return SessionInfo{}, err
 	}
-	reason := cmp.Or(endOf(v, u), s.overdue(v, touch))
+	reason := cmp.Or(s.endOf(v, u), s.overdue(v, touch))
 	accessed := time.UnixMilli(touch.LastAccess).UTC()
 	return SessionInfo{
 		SessionID: v.ID, UserID: v.UserID, DeviceID: v.DeviceID,
