@@ -70,14 +70,18 @@ func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	live := auth.NewLive(liveCapacity)
+	if err := live.Hear(ctx, store); err != nil { // before the first request
+		return nil, errors.Join(err, closer.Close())
+	}
 	keep, stop := context.WithCancel(context.Background())
 	e := &engine{
-		address: m.Address(), store: guarded{store, log}, close: closer, live: auth.NewLive(liveCapacity),
+		address: m.Address(), store: guarded{store, log}, close: closer, live: live,
 		vault: v, stop: stop, flushed: make(chan struct{}),
 	}
 	go func() {
 		defer close(e.flushed)
-		e.live.Keep(keep, e.store, touchEvery, func(err error) { log.Error("touches stay in memory", "error", err) })
+		e.live.Keep(keep, e.store, touchEvery, func(err error) { log.Error("keeping up with the store", "error", err) })
 	}()
 	return e, nil
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -26,17 +27,26 @@ type counter struct {
 	Last uint64 `json:"last"`
 }
 
-// Resolve implements Directory. What makes a number a user is one swap on the
-// number's record; an id drawn in vain is never used again.
+// Resolve implements Directory. A number whose user has another number leads to
+// somebody who was given the id at the same time: it gets a new one.
 func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account, error) {
-	key := d.phoneKey(phone)
-	entry, exists, err := read[phoneEntry](ctx, d.Store, key)
+	entry, exists, err := read[phoneEntry](ctx, d.Store, d.phoneKey(phone))
 	if err != nil {
 		return Account{}, err
 	}
 	if exists {
-		return Account{UserID: entry.UserID}, d.keepUser(ctx, entry.UserID, phone)
+		user, err := d.keepUser(ctx, entry.UserID, phone)
+		if err != nil || user.Phone == phone {
+			return Account{UserID: entry.UserID}, err
+		}
 	}
+	return d.register(ctx, phone, entry.UserID)
+}
+
+// register makes a number a new user's, unless it leads elsewhere than to old
+// (0: to nobody) by now. That is one swap on the number's record; an id drawn in
+// vain is never used again.
+func (d *LocalDirectory) register(ctx context.Context, phone string, old uint64) (Account, error) {
 	if !d.Registration {
 		return Account{}, Refuse(CodeAccountDisabled)
 	}
@@ -44,8 +54,8 @@ func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account,
 	if err != nil {
 		return Account{}, err
 	}
-	entry, err = update(ctx, d.Store, key, func(e *phoneEntry, exists bool) (Write, error) {
-		if exists {
+	entry, err := update(ctx, d.Store, d.phoneKey(phone), func(e *phoneEntry, exists bool) (Write, error) {
+		if exists && e.UserID != old {
 			return Write{}, errUnchanged
 		}
 		e.UserID = id
@@ -54,13 +64,11 @@ func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account,
 	if err != nil {
 		return Account{}, err
 	}
-	return Account{UserID: entry.UserID}, d.keepUser(ctx, entry.UserID, phone)
-}
-
-// Find implements Finder.
-func (d *LocalDirectory) Find(ctx context.Context, phone string) (id uint64, found bool, err error) {
-	entry, found, err := read[phoneEntry](ctx, d.Store, d.phoneKey(phone))
-	return entry.UserID, found, err
+	user, err := d.keepUser(ctx, entry.UserID, phone)
+	if err == nil && user.Phone != phone {
+		err = fmt.Errorf("%w: the id was given to another number meanwhile", ErrUnavailable)
+	}
+	return Account{UserID: entry.UserID}, err
 }
 
 func (d *LocalDirectory) phoneKey(phone string) string {
@@ -71,17 +79,17 @@ func (d *LocalDirectory) phoneKey(phone string) string {
 func (d *LocalDirectory) DefaultRoles() []string { return d.Roles }
 
 // keepUser makes the user's record if there is none yet.
-func (d *LocalDirectory) keepUser(ctx context.Context, id uint64, phone string) error {
-	_, err := update(ctx, d.Store, userKey(id), func(u *User, exists bool) (Write, error) {
+func (d *LocalDirectory) keepUser(ctx context.Context, id uint64, phone string) (User, error) {
+	return update(ctx, d.Store, userKey(id), func(u *User, exists bool) (Write, error) {
 		if exists {
 			return Write{}, errUnchanged
 		}
-		created := d.Now().UTC().Truncate(time.Millisecond)
-		*u = User{ID: id, Phone: phone, Type: d.UserType, Roles: d.Roles, CreatedAt: created}
+		*u = User{ID: id, Phone: phone, Type: d.UserType, Roles: d.Roles, CreatedAt: d.created()}
 		return Write{}, nil
 	})
-	return err
 }
+
+func (d *LocalDirectory) created() time.Time { return d.Now().UTC().Truncate(time.Millisecond) }
 
 func (d *LocalDirectory) draw(ctx context.Context) (uint64, error) {
 	c, err := update(ctx, d.Store, "counter/user", func(c *counter, _ bool) (Write, error) {

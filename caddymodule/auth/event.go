@@ -9,7 +9,7 @@ const (
 	EventCodeRequested   EventName = "code_requested"   // a message was asked for, and not refused
 	EventCodeDelivered   EventName = "code_delivered"   // a sender took it
 	EventCodeUndelivered EventName = "code_undelivered" // none did, or its provider says so
-	EventSendBlocked     EventName = "send_blocked"     // Cause: the limit, or suppressed
+	EventSendBlocked     EventName = "send_blocked"     // Cause: the limit, suppressed, or blocked
 	EventSendRecorded    EventName = "send_recorded"    // a limit would have blocked it: Cause
 	EventBudgetUsed      EventName = "budget_used"      // Cause: percent of the messages in all
 
@@ -24,6 +24,20 @@ const (
 	EventTokenRefreshed EventName = "token_refreshed"
 	EventTokenReused    EventName = "token_reused"  // its session has ended
 	EventTokenRefused   EventName = "token_refused" // a refresh token was; Cause: the Code
+)
+
+// What operators do. EventUserCreated is one as well.
+const (
+	EventUserChanged     EventName = "user_changed" // its type or roles
+	EventUserBanned      EventName = "user_banned"
+	EventUserUnbanned    EventName = "user_unbanned" // before its end
+	EventUserUnlocked    EventName = "user_unlocked" // the wrong codes of a number are forgotten
+	EventUserDeleted     EventName = "user_deleted"
+	EventSessionsRevoked EventName = "sessions_revoked" // Cause: session, user or all
+	EventDeviceDeleted   EventName = "device_deleted"
+	EventBlockAdded      EventName = "block_added" // of a country or a prefix
+	EventBlockRemoved    EventName = "block_removed"
+	EventKeysRotated     EventName = "keys_rotated"
 )
 
 // Causes of EventTokenRefreshed.

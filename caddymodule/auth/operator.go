@@ -1,12 +1,15 @@
 package auth
 
 import (
+	"context"
+	"reflect"
 	"slices"
 	"time"
 )
 
-// Operator is somebody who runs this Sidegate, at work. What they do is told,
-// with who it was.
+// Operator is somebody who runs this Sidegate, at work. What they change is
+// told, with who it was, what there was before and what there is then. An act
+// that changes nothing is no error, and no news.
 type Operator struct {
 	service *Service
 	by      string
@@ -15,8 +18,8 @@ type Operator struct {
 // As gives the acts of an operator. by says who it is, for those who are told.
 func (s *Service) As(by string) Operator { return Operator{s, by} }
 
-// tell hands an event of an operator's act on.
-func (o Operator) tell(e Event) {
+// Tell hands an event of an operator's act on.
+func (o Operator) Tell(e Event) {
 	e.By = o.by
 	o.service.tell(e)
 }
@@ -28,20 +31,45 @@ type AccountState struct {
 	Banned      bool      `json:"banned"`
 	BanReason   string    `json:"ban_reason,omitempty"`
 	BannedUntil time.Time `json:"banned_until,omitzero"`
-	Sessions    int       `json:"sessions"` // live ones
+	Sessions    int       `json:"sessions"` // that live, as far as the user's record knows
 }
 
 // StateOf is the account as events tell it.
 func (s *Service) StateOf(u User) AccountState {
-	live := 0
+	state := AccountState{Type: u.Type, Roles: slices.Clone(u.Roles)}
 	for _, seat := range u.Sessions {
 		if seat.End == "" {
-			live++
+			state.Sessions++
 		}
 	}
-	state := AccountState{Type: u.Type, Roles: slices.Clone(u.Roles), Sessions: live}
-	if state.Banned = u.bannedAt(s.now()); state.Banned {
-		state.BanReason, state.BannedUntil = u.BanReason, u.BannedUntil
+	if state.Banned = u.BannedAt(s.now()); state.Banned {
+		state.BanReason, state.BannedUntil = u.Ban.Reason, u.Ban.Until
 	}
 	return state
+}
+
+// change is an act on one account: one swap on the user's record, which also
+// ends the sessions whose seats apply has marked. It tells the event.
+func (o Operator) change(ctx context.Context, id uint64, e Event, apply func(*User) (over []Seat, err error)) (user User, err error) {
+	s, changed := o.service, false
+	var before AccountState
+	err = s.endBy(ctx, id, func(u *User) (over []Seat, err error) {
+		if changed = false; u.ID == 0 || !u.Deleted.IsZero() {
+			return nil, errNoUser
+		}
+		before = s.StateOf(*u)
+		if over, err = apply(u); err != nil {
+			return over, err
+		}
+		if user = *u; reflect.DeepEqual(before, s.StateOf(*u)) {
+			return nil, errUnchanged
+		}
+		changed = true
+		return over, nil
+	})
+	if err == nil && changed {
+		e.UserID, e.Before, e.After = id, before, s.StateOf(user)
+		o.Tell(e)
+	}
+	return user, err
 }

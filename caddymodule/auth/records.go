@@ -67,19 +67,13 @@ type User struct {
 	Phone     string    `json:"phone"` // E.164
 	Type      string    `json:"user_type"`
 	Roles     []string  `json:"user_roles"`
-	Banned    bool      `json:"banned,omitempty"`
+	Ban       *Ban      `json:"ban,omitempty"` // nil: never, or lifted; see BannedAt
 	CreatedAt time.Time `json:"created_at"`
 	SignedIn  time.Time `json:"signed_in,omitzero"` // when a code was last right; zero: never yet
 	Sessions  []Seat    `json:"sessions,omitempty"`
-
-	BanReason   string    `json:"ban_reason,omitempty"`
-	BannedUntil time.Time `json:"banned_until,omitzero"` // zero: until somebody lifts the ban
-}
-
-// bannedAt says whether the user is banned: a ban with an end is over at that
-// very instant.
-func (u User) bannedAt(now time.Time) bool {
-	return u.Banned && (u.BannedUntil.IsZero() || now.Before(u.BannedUntil))
+	// Deleted is set while the account is being taken apart, and for a moment
+	// after it: nobody gets in.
+	Deleted time.Time `json:"deleted,omitzero"`
 }
 
 // Seat is a session's place in its user's record. A session without a seat is
@@ -105,6 +99,8 @@ type Session struct {
 
 	Generation uint32    `json:"generation"` // of the current refresh token
 	RotatedAt  time.Time `json:"rotated_at"` // when the generation last grew
+
+	Era uint32 `json:"era,omitempty"` // in which it was begun
 
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 	EndReason EndReason `json:"end_reason,omitempty"`

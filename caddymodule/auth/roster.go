@@ -47,7 +47,7 @@ func (o Operator) Users(ctx context.Context, q UserQuery) (page UserPage, err er
 			}
 			scanned, after = scanned+1, r.Key
 			page.Next, _ = strconv.ParseUint(strings.TrimPrefix(r.Key, "user/"), 10, 64)
-			if !o.service.fits(u, q) {
+			if !u.Deleted.IsZero() || !o.service.fits(u, q) {
 				continue
 			}
 			if page.Users = append(page.Users, u); len(page.Users) >= q.Limit {
@@ -63,7 +63,7 @@ func (o Operator) Users(ctx context.Context, q UserQuery) (page UserPage, err er
 }
 
 func (s *Service) fits(u User, q UserQuery) bool {
-	return (!q.Banned || u.bannedAt(s.now())) && (q.Role == "" || slices.Contains(u.Roles, q.Role))
+	return (!q.Banned || u.BannedAt(s.now())) && (q.Role == "" || slices.Contains(u.Roles, q.Role))
 }
 
 // list reads a page of the records whose keys begin with prefix.
@@ -78,18 +78,13 @@ func (s *Service) list(ctx context.Context, prefix, after string, limit int) ([]
 // User reads one account.
 func (o Operator) User(ctx context.Context, id uint64) (User, error) {
 	u, exists, err := read[User](ctx, o.service.Store, userKey(id))
-	if err == nil && !exists {
-		err = Refuse(CodeNotFound).Because("There is no user with this id.")
+	if err == nil && (!exists || !u.Deleted.IsZero()) {
+		err = errNoUser
 	}
 	return u, err
 }
 
-// Finder is what a Directory may be as well: one that knows whose a number is
-// without a sign-in.
-type Finder interface {
-	// Find gives the user of a number; found is false when it is nobody's.
-	Find(ctx context.Context, phone string) (id uint64, found bool, err error)
-}
+var errNoUser = Refuse(CodeNotFound).Because("There is no user with this id.")
 
 // UserOf reads the account of a number.
 func (o Operator) UserOf(ctx context.Context, phone string) (User, error) {

@@ -103,7 +103,7 @@ func (s *Service) endOf(v Session, u User) EndReason {
 	if v.EndReason != "" {
 		return v.EndReason
 	}
-	if u.bannedAt(s.Now()) {
+	if u.BannedAt(s.Now()) {
 		return EndBanned
 	}
 	i := slices.IndexFunc(u.Sessions, func(seat Seat) bool { return seat.SessionID == v.ID })
@@ -118,7 +118,7 @@ func (s *Service) entryOf(v Session, touch Touch, u User) entry {
 		id: v.ID, userID: v.UserID, createdAt: v.CreatedAt.UnixMilli(), authTime: v.AuthTime.UnixMilli(),
 		expiresAt: v.ExpiresAt.UnixMilli(), rotatedAt: v.RotatedAt.UnixMilli(),
 		lastAccess: touch.LastAccess, lastActivity: touch.LastActivity,
-		generation: v.Generation, seen: touch.Seen, profile: s.Live.profiles.number(u.Type, u.Roles),
+		generation: v.Generation, seen: touch.Seen, era: v.Era, profile: s.Live.profiles.number(u.Type, u.Roles),
 	}
 	e.deviceLen = uint8(copy(e.device[:], v.DeviceID))
 	return e
@@ -150,8 +150,11 @@ func (s *Service) readSession(ctx context.Context, id SessionID) (v Session, tou
 	return v, touch, nil
 }
 
-// overdue says whether the clock has ended a session: "" for no.
+// overdue says whether a later era or the clock has ended a session: "" for no.
 func (s *Service) overdue(v Session, touch Touch) EndReason {
+	if v.Era < s.Live.era.Load() {
+		return EndRevoked
+	}
 	return overdue(v.ExpiresAt.UnixMilli(), touch.LastActivity, s.Now().UnixMilli(), s.Settings.IdleTimeout.Milliseconds()).reason()
 }
 
@@ -196,32 +199,14 @@ func (v *Session) over(reason EndReason, now time.Time) {
 	v.PushToken = "" // no more messages to a device that has signed out
 }
 
-// endSeats ends the sessions of a user that pick gives a reason for: one swap
-// on the user's record.
+// endSeats ends the sessions of a user that pick gives a reason for.
 func (s *Service) endSeats(ctx context.Context, user uint64, pick func(SessionID) EndReason) error {
-	ctx, cancel := lasting(ctx)
-	defer cancel()
-	var over []Seat
-	_, err := update(ctx, s.Store, userKey(user), func(u *User, _ bool) (Write, error) {
-		over = nil
-		for i := range u.Sessions {
-			seat := &u.Sessions[i]
-			if reason := pick(seat.SessionID); seat.End == "" && reason != "" {
-				seat.End = reason
-				over = append(over, *seat)
-			}
+	return s.endBy(ctx, user, func(u *User) (over []Seat, err error) {
+		if over = u.end(pick); over == nil {
+			return nil, errUnchanged
 		}
-		if over == nil {
-			return Write{}, errUnchanged
-		}
-		return Write{Ending: true}, nil
+		return over, nil
 	})
-	if err != nil {
-		s.unsettled(over)
-		return err
-	}
-	s.settle(ctx, over)
-	return nil
 }
 
 // ProofOfTicket reads a refresh token or a cookie's value, without asking

@@ -66,7 +66,8 @@ func (l *Live) Flush(ctx context.Context, store Store) error {
 	return nil
 }
 
-// Keep flushes every few seconds until the context ends, then once more.
+// Keep flushes and hears every few seconds until the context ends, then flushes
+// once more.
 func (l *Live) Keep(ctx context.Context, store Store, every time.Duration, report func(error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -74,6 +75,9 @@ func (l *Live) Keep(ctx context.Context, store Store, every time.Duration, repor
 		select {
 		case <-tick.C:
 			if err := l.Flush(ctx, store); err != nil {
+				report(err)
+			}
+			if err := l.Hear(ctx, store); err != nil && ctx.Err() == nil {
 				report(err)
 			}
 		case <-ctx.Done():
