@@ -58,7 +58,36 @@ func problem(w http.ResponseWriter, r *http.Request, err error) {
 
 // operators are the routes over an open store.
 func (a *App) operators(rt *runtime) http.Handler {
-	return admin.New(admin.Config{Service: rt.service, ParsePhone: a.readPhone, Problem: problem})
+	return admin.New(admin.Config{
+		Service: rt.service, ParsePhone: a.readPhone, KnownCountry: phone.KnownCountry,
+		Keys: rt.keys, RotateKeys: rt.tokens.Rotate, Senders: rt.senders, Store: a.storeInfo, Problem: problem,
+	})
+}
+
+func (rt *runtime) keys() (keys []admin.Key) {
+	for _, k := range rt.tokens.List() {
+		keys = append(keys, admin.Key(k))
+	}
+	return keys
+}
+
+func (rt *runtime) senders() (senders []admin.Sender) {
+	for _, h := range rt.queue.Health() {
+		senders = append(senders, admin.Sender{Name: h.Name, Down: h.Down, Failures: h.Failures, RetryAt: h.RetryAt})
+	}
+	return senders
+}
+
+// storeInfo asks the store's module, which may not know.
+func (a *App) storeInfo() (admin.StoreInfo, error) {
+	info := admin.StoreInfo{Address: a.store.Address()}
+	sized, ok := a.store.(interface{ Size() (int64, error) })
+	if !ok {
+		return info, nil
+	}
+	bytes, err := sized.Size()
+	info.Bytes = &bytes
+	return info, err
 }
 
 // readPhone reads a number that an operator names: also one of a country that

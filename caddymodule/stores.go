@@ -66,6 +66,9 @@ func (s *BadgerStore) Open(_ context.Context, seal Sealer, log *slog.Logger) (au
 	return store, store, nil
 }
 
+// Size is how many bytes of the disk the files take.
+func (s *BadgerStore) Size() (int64, error) { return badgerstore.Size(s.dir) }
+
 // UnmarshalCaddyfile reads:
 //
 //	store badger {

@@ -5,34 +5,29 @@ import (
 	"slices"
 )
 
-// devices lists what a user has signed in from.
-func (s *Service) devices(ctx context.Context, user uint64) (devices []Device, err error) {
-	prefix, after := deviceKey(user, ""), ""
-	for {
-		records, err := s.list(ctx, prefix, after, listBatch)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range records {
-			var d Device
-			if err := decode(r.Value, &d); err != nil {
-				return nil, err
-			}
-			devices, after = append(devices, d), r.Key
-		}
-		if len(records) < listBatch {
-			slices.SortFunc(devices, func(a, b Device) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
-			return devices, nil
-		}
-	}
-}
-
-// Devices lists what a user has signed in from, the latest first.
-func (o Operator) Devices(ctx context.Context, user uint64) ([]Device, error) {
+// Devices lists what a user has signed in from, in an order of the store's own,
+// after the device of that id ("": from the first). Fewer than limit are the
+// last ones.
+func (o Operator) Devices(ctx context.Context, user uint64, after string, limit int) ([]Device, error) {
 	if _, err := o.User(ctx, user); err != nil {
 		return nil, err
 	}
-	return o.service.devices(ctx, user)
+	return o.service.devices(ctx, user, after, limit)
+}
+
+func (s *Service) devices(ctx context.Context, user uint64, after string, limit int) (devices []Device, err error) {
+	if after != "" {
+		after = deviceKey(user, after)
+	}
+	records, err := s.list(ctx, deviceKey(user, ""), after, limit)
+	for _, r := range records {
+		var d Device
+		if err := decode(r.Value, &d); err != nil {
+			return nil, err
+		}
+		devices = append(devices, d)
+	}
+	return devices, err
 }
 
 // DeleteDevice forgets a device, and ends the session on it first.

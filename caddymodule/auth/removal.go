@@ -51,18 +51,13 @@ func (s *Service) takeApart(ctx context.Context, u User) error {
 			return err
 		}
 	}
-	gone := []Write{{Key: s.memberKey(u.Phone), Ending: true}}
-	devices, err := s.devices(ctx, u.ID)
-	if err != nil {
+	if err := s.Store.Put(ctx, []Write{{Key: s.memberKey(u.Phone), Ending: true}}); err != nil {
 		return err
 	}
-	for _, d := range devices {
-		gone = append(gone, Write{Key: deviceKey(u.ID, d.ID), Ending: true})
-	}
-	if err := s.Store.Put(ctx, gone); err != nil {
+	if err := s.forgetDevices(ctx, u.ID); err != nil {
 		return err
 	}
-	_, err = update(ctx, s.Store, userKey(u.ID), func(stored *User, exists bool) (Write, error) {
+	_, err := update(ctx, s.Store, userKey(u.ID), func(stored *User, exists bool) (Write, error) {
 		if !exists {
 			return Write{}, errUnchanged
 		}
@@ -70,4 +65,20 @@ func (s *Service) takeApart(ctx context.Context, u User) error {
 		return Write{Expires: s.now().Add(tombstoneLife), Ending: true}, nil
 	})
 	return err
+}
+
+func (s *Service) forgetDevices(ctx context.Context, user uint64) error {
+	for {
+		devices, err := s.devices(ctx, user, "", listBatch)
+		if err != nil || len(devices) == 0 {
+			return err
+		}
+		gone := make([]Write, len(devices))
+		for i, d := range devices {
+			gone[i] = Write{Key: deviceKey(user, d.ID), Ending: true}
+		}
+		if err := s.Store.Put(ctx, gone); err != nil {
+			return err
+		}
+	}
 }

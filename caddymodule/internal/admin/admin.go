@@ -4,6 +4,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -21,6 +22,14 @@ type Config struct {
 	Service *auth.Service
 	// ParsePhone gives a number its E.164 form, or refuses it.
 	ParsePhone func(text string) (string, error)
+	// KnownCountry reports whether two capital letters are a country.
+	KnownCountry func(country string) bool
+
+	Keys       func() []Key // that tokens are accepted of, the newest first
+	RotateKeys func(ctx context.Context) error
+	Senders    func() []Sender
+	Store      func() (StoreInfo, error)
+
 	// Problem writes an error as application/problem+json.
 	Problem func(w http.ResponseWriter, r *http.Request, err error)
 }

@@ -162,6 +162,14 @@ func userID(text string) (uint64, error) {
 	return id, nil
 }
 
+// about reads which user the path names, and the body.
+func (c *call) about(v any) (id uint64, err error) {
+	if id, err = c.id(); err != nil {
+		return 0, err
+	}
+	return id, c.read(v)
+}
+
 // id is the user that the path names.
 func (c *call) id() (uint64, error) { return userID(c.PathValue("id")) }
 
