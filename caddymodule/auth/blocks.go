@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -118,6 +119,9 @@ func (o Operator) changeBlocks(ctx context.Context, e Event, apply func(*blocks)
 		return Write{Ending: e.Name == EventBlockAdded}, nil
 	})
 	if err != nil {
+		if errors.Is(err, ErrUnavailable) {
+			o.service.hearAgain(ctx)
+		}
 		return err
 	}
 	o.service.Live.block(after)

@@ -30,11 +30,20 @@ func (o Operator) RevokeAll(ctx context.Context) error {
 		return Write{Ending: true}, nil
 	})
 	if err != nil {
+		s.hearAgain(ctx)
 		return err
 	}
 	s.Live.enter(after.Number)
 	o.Tell(Event{Name: EventSessionsRevoked, Cause: "all", Before: before, After: after})
 	return nil
+}
+
+// hearAgain asks the store after a write that has failed: it may be there all
+// the same. When the store cannot say either, Keep hears of it later.
+func (s *Service) hearAgain(ctx context.Context) {
+	if err := s.Live.Hear(ctx, s.Store); err != nil {
+		s.Log.Error("after a failed write", "error", err)
+	}
 }
 
 // enter ends the sessions of all earlier eras for everyone in the process.
