@@ -146,3 +146,29 @@ func TestManyCreatesMakeOneUser(t *testing.T) {
 		t.Errorf("there are %d users", len(page.Users))
 	}
 }
+
+// What a crash has left between the user's record and the number's, the same
+// call finishes.
+func TestCreateGoesOn(t *testing.T) {
+	for n := range 30 {
+		w := newWorld(t)
+		w.store.failAfter(n)
+		_, err := w.As("test").Create(t.Context(), auth.User{ID: 9, Phone: alice})
+		failed := w.store.repair()
+		if failed {
+			wants(t, err, auth.CodeStoreUnavailable)
+			made, err := w.As("test").Create(t.Context(), auth.User{ID: 9, Phone: alice, Type: "staff"})
+			wants(t, err, "")
+			if made.Type != "staff" {
+				t.Errorf("call %d: made %+v", n, made)
+			}
+		}
+		if g := w.signIn(alice, "phone"); g.Identity.UserID != 9 {
+			t.Errorf("call %d: signed in as %d", n, g.Identity.UserID)
+		}
+		if !failed {
+			return
+		}
+	}
+	t.Error("it never ends")
+}
