@@ -14,7 +14,7 @@ import (
 
 func init() {
 	caddy.RegisterModule(Admin{})
-	command.Register()
+	command.Register(examineFile)
 }
 
 // Admin puts the operators' routes below /sidegate/ of Caddy's admin endpoint.
@@ -60,7 +60,8 @@ func problem(w http.ResponseWriter, r *http.Request, err error) {
 func (a *App) operators(rt *runtime) http.Handler {
 	return admin.New(admin.Config{
 		Service: rt.service, ParsePhone: a.readPhone, KnownCountry: phone.KnownCountry,
-		Keys: rt.keys, RotateKeys: rt.tokens.Rotate, Senders: rt.senders, Store: a.storeInfo, Problem: problem,
+		Keys: rt.keys, RotateKeys: rt.tokens.Rotate, Senders: rt.senders, Store: a.storeInfo,
+		Doctor: rt.examine, Problem: problem,
 	})
 }
 

@@ -69,3 +69,31 @@ const countBatch = 5000
 // LiveSessions counts the sessions in memory: those that were used since the
 // start, and have not had to make room.
 func (o Operator) LiveSessions() int { return o.service.Live.Len() }
+
+// futureSample is how many records of a kind Future looks at. Sessions have
+// random ids, so the first ones are as good as any.
+const futureSample = 1000
+
+// Future counts records that were made in the future, of a sample, and tells by
+// how much at most. Clocks of nodes may differ by a little.
+func (o Operator) Future(ctx context.Context) (records int, ahead time.Duration, err error) {
+	now := o.service.Now()
+	for _, prefix := range []string{"session/", "user/"} {
+		list, err := o.service.list(ctx, prefix, "", futureSample)
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, r := range list {
+			var made struct {
+				At time.Time `json:"created_at"`
+			}
+			if err := decode(r.Value, &made); err != nil {
+				return 0, 0, err
+			}
+			if d := made.At.Sub(now); d > time.Minute {
+				records, ahead = records+1, max(ahead, d)
+			}
+		}
+	}
+	return records, ahead, nil
+}

@@ -29,6 +29,8 @@ type Config struct {
 	RotateKeys func(ctx context.Context) error
 	Senders    func() []Sender
 	Store      func() (StoreInfo, error)
+	// Doctor examines the installation; r is the request that asks for it.
+	Doctor func(r *http.Request) (report any, err error)
 
 	// Problem writes an error as application/problem+json.
 	Problem func(w http.ResponseWriter, r *http.Request, err error)

@@ -32,4 +32,5 @@ var routes = map[string]act{
 	"GET /sidegate/keys":           (*Admin).keys,
 	"POST /sidegate/keys/rotate":   (*Admin).rotateKeys,
 	"GET /sidegate/stats":          (*Admin).stats,
+	"GET /sidegate/doctor":         func(a *Admin, c *call) (any, error) { return a.Doctor(c.Request) },
 }

@@ -9,16 +9,18 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
-// Register adds the command to Caddy's.
-func Register() {
+// Register adds the command to Caddy's. examine looks at configurations that no
+// server need have.
+func Register(examine Examiner) {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:      "sidegate",
 		Usage:     "<command>",
 		Short:     "Users, sessions, keys and health of a running Sidegate",
 		Long:      long,
-		CobraFunc: Build,
+		CobraFunc: func(cmd *cobra.Command) { build(cmd, examine) },
 	})
 }
 
@@ -34,8 +36,8 @@ What you change is told to the audit log, with the name of --by.
 Exit codes: 0 it is done; 1 the server refused, or doctor found something;
 2 the command line is wrong; 3 no server could be reached.`
 
-// Build makes the tree of commands under cmd.
-func Build(cmd *cobra.Command) {
+// build makes the tree of commands under cmd.
+func build(cmd *cobra.Command, examine Examiner) {
 	flags := cmd.PersistentFlags()
 	flags.String("address", "", "Address of Caddy's admin endpoint: HOST:PORT or unix//PATH")
 	flags.StringP("config", "c", "", "Configuration file that names the admin endpoint, when --address is not given")
@@ -44,7 +46,10 @@ func Build(cmd *cobra.Command) {
 	flags.String("by", "", "Who you are, for the audit log")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return fail(cmd, usageError{err}) })
 	group(cmd)
-	cmd.AddCommand(userCommands())
+	cmd.AddCommand(
+		userCommands(), sessionCommands(), deviceCommands(), blockCommands(), keyCommands(),
+		statsCommand(), doctorCommand(examine),
+	)
 }
 
 // leaf is one command.
@@ -52,12 +57,13 @@ type leaf struct {
 	use, short, example string
 	args                cobra.PositionalArgs
 	run                 func(cmd *cobra.Command, args []string) error
+	flags               func(flags *pflag.FlagSet) // nil: none of its own
 }
 
 // command makes it one of cobra's. All errors come out in one way: a line for
 // people, and the exit code.
 func (l leaf) command() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: l.use, Short: l.short, Example: l.example,
 		Args:              func(*cobra.Command, []string) error { return nil }, // RunE checks, for the exit code
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -71,6 +77,10 @@ func (l leaf) command() *cobra.Command {
 			return nil
 		},
 	}
+	if l.flags != nil {
+		l.flags(cmd.Flags())
+	}
+	return cmd
 }
 
 // branch is a command that has commands.
@@ -106,6 +116,9 @@ func fail(cmd *cobra.Command, err error) error {
 	exit := caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return code, nil })
 	return exit(cmd, nil)
 }
+
+// usage is an error of the command line.
+func usage(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }
 
 func flag(cmd *cobra.Command, name string) string {
 	value, _ := cmd.Flags().GetString(name)

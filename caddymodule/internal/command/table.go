@@ -11,16 +11,38 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// show prints an answer: as it came for scripts, else as render has it.
-func show(cmd *cobra.Command, answer []byte, v any, render func() table) error {
+// printer is something that people read.
+type printer interface {
+	print(cmd *cobra.Command) error
+}
+
+// show reads an answer, and prints it: as it came for scripts, else as render
+// has it.
+func show(cmd *cobra.Command, answer []byte, v any, render func() printer) error {
+	if err := json.Unmarshal(answer, v); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
 	if raw, _ := cmd.Flags().GetBool("json"); raw {
 		_, err := cmd.OutOrStdout().Write(answer)
 		return err
 	}
-	if err := json.Unmarshal(answer, v); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
 	return render().print(cmd)
+}
+
+// done is a sentence that says what has happened.
+type done string
+
+func (d done) print(cmd *cobra.Command) error {
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), plain(string(d)))
+	return err
+}
+
+// say prints what has happened, for people: a script has the exit code.
+func say(cmd *cobra.Command, text string) error {
+	if raw, _ := cmd.Flags().GetBool("json"); raw {
+		return nil
+	}
+	return done(text).print(cmd)
 }
 
 // table is aligned columns under a line of names.
