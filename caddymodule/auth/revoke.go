@@ -44,7 +44,7 @@ func (o Operator) Session(ctx context.Context, id SessionID) (SessionInfo, error
 	if err != nil {
 		return SessionInfo{}, err
 	}
-	if v.ID != id {
+	if v.UserID == 0 {
 		return SessionInfo{}, Refuse(CodeNotFound).Because("There is no such session.")
 	}
 	u, _, err := read[User](ctx, o.service.Store, userKey(v.UserID))

@@ -38,6 +38,7 @@ func TestSessionsOfAUser(t *testing.T) {
 	wants(t, err, auth.CodeNotFound)
 	wants(t, o.RevokeUser(t.Context(), 4711), auth.CodeNotFound)
 	wants(t, o.Revoke(t.Context(), auth.NewSessionID()), auth.CodeNotFound)
+	wants(t, o.Revoke(t.Context(), auth.SessionID{}), auth.CodeNotFound)
 }
 
 func TestDevicesOfAUser(t *testing.T) {

@@ -55,7 +55,18 @@ func (o Operator) CountUsers(ctx context.Context) (n int, exact bool, err error)
 		if err != nil {
 			return n, false, err
 		}
-		if n += len(records); len(records) < countBatch {
+		for _, r := range records {
+			var u struct {
+				Deleted time.Time `json:"deleted"`
+			}
+			if err := decode(r.Value, &u); err != nil {
+				return n, false, err
+			}
+			if u.Deleted.IsZero() {
+				n++
+			}
+		}
+		if len(records) < countBatch {
 			return n, true, nil
 		}
 		if after = records[len(records)-1].Key; time.Now().After(until) {

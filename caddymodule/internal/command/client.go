@@ -37,7 +37,8 @@ func newClient(cmd *cobra.Command) (*client, error) {
 		return nil, usageError{err}
 	}
 	parsed, err := caddy.ParseNetworkAddress(address)
-	if err != nil || parsed.PortRangeSize() > 1 || parsed.IsFdNetwork() {
+	known := parsed.IsUnixNetwork() || strings.HasPrefix(parsed.Network, "tcp")
+	if err != nil || parsed.PortRangeSize() > 1 || !known {
 		return nil, usageError{fmt.Errorf("%q is no address of an admin endpoint; use HOST:PORT or unix//PATH", address)}
 	}
 	c := &client{origin: "http://" + parsed.JoinHostPort(0), by: flag(cmd, "by")}
