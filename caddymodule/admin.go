@@ -37,7 +37,7 @@ func (Admin) Routes() []caddy.AdminRoute {
 func serveOperator(w http.ResponseWriter, r *http.Request) error {
 	guest, err := caddy.ActiveContext().AppIfConfigured("sidegate")
 	if err != nil {
-		problem(w, r, auth.Refuse(auth.CodeNotFound).Because("The configuration in use has no sidegate."))
+		api.Problems{}.Write(w, r, auth.Refuse(auth.CodeNotFound).Because("The configuration in use has no sidegate."), false)
 		return nil
 	}
 	app := guest.(*App)
@@ -45,15 +45,15 @@ func serveOperator(w http.ResponseWriter, r *http.Request) error {
 	defer app.calls.RUnlock()
 	rt, err := app.runtime()
 	if err != nil {
-		problem(w, r, err)
+		app.problem(w, r, err)
 		return nil
 	}
 	rt.operators.ServeHTTP(w, r)
 	return nil
 }
 
-func problem(w http.ResponseWriter, r *http.Request, err error) {
-	api.Problems{}.Write(w, r, err, false)
+func (a *App) problem(w http.ResponseWriter, r *http.Request, err error) {
+	api.Problems{Log: a.log}.Write(w, r, err, false)
 }
 
 // operators are the routes over an open store.
@@ -61,7 +61,7 @@ func (a *App) operators(rt *runtime) http.Handler {
 	return admin.New(admin.Config{
 		Service: rt.service, ParsePhone: a.readPhone, KnownCountry: phone.KnownCountry,
 		Keys: rt.keys, RotateKeys: rt.tokens.Rotate, Senders: rt.senders, Store: a.storeInfo,
-		Doctor: rt.examine, Problem: problem,
+		Doctor: rt.examine, Problem: a.problem,
 	})
 }
 
