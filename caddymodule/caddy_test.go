@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/sidegate/sidegate/caddymodule"
@@ -27,6 +28,10 @@ import (
 func TestMain(m *testing.M) {
 	if file := os.Getenv(childConfig); file != "" {
 		runChild(file)
+	}
+	if os.Getenv(childCommand) != "" {
+		caddycmd.Main()
+		os.Exit(0)
 	}
 	home, err := os.MkdirTemp("", "sidegate-test-")
 	if err != nil {

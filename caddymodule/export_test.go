@@ -2,6 +2,9 @@ package caddymodule
 
 import (
 	"context"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
@@ -36,4 +39,21 @@ func Engine(address string) (engine any, holders int) {
 	})
 	holders, _ = engines.References(address)
 	return engine, holders
+}
+
+// Overhear has the configuration in use tell the test of what happens too.
+func Overhear(t *testing.T, tell func(auth.Event)) {
+	t.Helper()
+	app, err := caddy.ActiveContext().AppIfConfigured("sidegate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := app.(*App).running.Load().service
+	others := service.Tell
+	service.Tell = func(e auth.Event) {
+		tell(e)
+		if others != nil {
+			others(e)
+		}
+	}
 }

@@ -15,7 +15,8 @@ type Sealer interface {
 	Open(key string, sealed []byte) ([]byte, error)
 }
 
-// Store is a module in the namespace sidegate.stores.
+// Store is a module in the namespace sidegate.stores. It may have a method
+// Size() (bytes int64, err error), for operators who ask how much it holds.
 type Store interface {
 	// Address names what the module opens, and nothing else of its options: a
 	// cleaned absolute path, or host and port. Configurations with equal

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -74,13 +75,16 @@ func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
 	e := &engine{
 		address: m.Address(), store: guarded{store, log}, close: closer, live: auth.NewLive(liveCapacity), vault: v,
 	}
+	if err := e.live.Hear(ctx, e.store); err != nil { // before the first request
+		return nil, errors.Join(err, closer.Close())
+	}
 	if e.audit, err = openAuditor(ctx, e.store); err != nil {
 		return nil, errors.Join(err, closer.Close())
 	}
 	keep, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.keepers.Go(func() {
-		e.live.Keep(keep, e.store, touchEvery, func(err error) { log.Error("touches stay in memory", "error", err) })
+		e.live.Keep(keep, e.store, touchEvery, func(err error) { log.Error("keeping up with the store", "error", err) })
 	})
 	e.keepers.Go(func() {
 		e.audit.keep(keep, touchEvery, func(err error) { log.Error("the audit's head stays as it was", "error", err) })
@@ -130,6 +134,8 @@ type runtime struct {
 	service *auth.Service
 	tokens  *token.Keys
 	queue   *sender.Queue
+
+	operators http.Handler // their routes
 }
 
 // runtime opens the store at first use: in Start, or for the first request when
@@ -162,6 +168,7 @@ func (a *App) open() (*runtime, error) {
 		_, released := engines.Delete(e.address)
 		return nil, errors.Join(err, released)
 	}
+	rt.operators = a.operators(rt)
 	return rt, nil
 }
 

@@ -68,6 +68,9 @@ func (s *BadgerStore) Open(_ context.Context, seal Sealer, log *slog.Logger) (au
 	return store, store, nil
 }
 
+// Size is how many bytes of the disk the files take.
+func (s *BadgerStore) Size() (int64, error) { return badgerstore.Size(s.dir) }
+
 // UnmarshalCaddyfile reads:
 //
 //	store badger {
@@ -155,15 +158,7 @@ func (l *LocalDirectory) validate() error {
 }
 
 // isLabel holds roles to what stands safely in a comma-separated header.
-func isLabel(word string) bool {
-	for _, c := range []byte(word) {
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
-		if !letter && (c < '0' || c > '9') && c != '.' && c != '_' && c != ':' && c != '-' {
-			return false
-		}
-	}
-	return len(word) <= 64
-}
+func isLabel(word string) bool { return auth.IsLabel(word) }
 
 // Directory makes the directory over the store.
 func (l *LocalDirectory) Directory(store auth.Store, secrets auth.Secrets) (auth.Directory, error) {

@@ -21,6 +21,10 @@ func (s *Service) Start(ctx context.Context, r StartRequest) (Pending, error) {
 	ctx, cancel := lasting(ctx)
 	defer cancel()
 	a, err := &attempt{StartRequest: r}, error(nil)
+	if !isTest && s.Live.isBlocked(r.Phone, r.Country) {
+		s.tellOfStart(EventSendBlocked, a, "blocked")
+		return Pending{}, Refuse(CodePhoneNotSupported)
+	}
 	if !isTest { // no message, so nothing to limit
 		a, err = s.attempt(ctx, r)
 	}

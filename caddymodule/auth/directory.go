@@ -45,24 +45,27 @@ func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account,
 	if err != nil {
 		return Account{}, err
 	}
-	return Account{UserID: id}, d.keepUser(ctx, id, phone)
+	// Somebody else may have been given the id: then the record has another
+	// number, the entry leads nowhere, and the sign-in finds that out (errMoved).
+	_, err = d.keepUser(ctx, id, phone)
+	return Account{UserID: id}, err
 }
 
 // DefaultRoles are those of new users.
 func (d *LocalDirectory) DefaultRoles() []string { return d.Roles }
 
 // keepUser makes the user's record if there is none yet.
-func (d *LocalDirectory) keepUser(ctx context.Context, id uint64, phone string) error {
-	_, err := update(ctx, d.Store, userKey(id), func(u *User, exists bool) (Write, error) {
+func (d *LocalDirectory) keepUser(ctx context.Context, id uint64, phone string) (User, error) {
+	return update(ctx, d.Store, userKey(id), func(u *User, exists bool) (Write, error) {
 		if exists {
 			return Write{}, errUnchanged
 		}
-		created := d.Now().UTC().Truncate(time.Millisecond)
-		*u = User{ID: id, Phone: phone, Type: d.UserType, Roles: d.Roles, CreatedAt: created}
+		*u = User{ID: id, Phone: phone, Type: d.UserType, Roles: d.Roles, CreatedAt: d.created()}
 		return Write{}, nil
 	})
-	return err
 }
+
+func (d *LocalDirectory) created() time.Time { return d.Now().UTC().Truncate(time.Millisecond) }
 
 func (d *LocalDirectory) draw(ctx context.Context) (uint64, error) {
 	c, err := update(ctx, d.Store, "counter/user", func(c *counter, _ bool) (Write, error) {

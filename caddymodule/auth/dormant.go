@@ -48,7 +48,7 @@ func (s *Service) sameOwner(ctx context.Context, d *LocalDirectory, u User, c Ch
 	switch day, known := s.knownOn(proof, c.Phone); {
 	case err != nil:
 		return false, err
-	case u.Banned:
+	case u.BannedAt(s.Now()) || !u.Deleted.IsZero():
 		return false, Refuse(CodeAccountDisabled)
 	case s.Now().Sub(last) < d.DormantAfter:
 		return true, nil
@@ -121,18 +121,15 @@ func later(a, b time.Time) time.Time {
 }
 
 // Reopen marks an account as used now, so that the next right code opens it: for
-// an operator who has made sure that its number is still its owner's. Refusals:
-// CodeNotFound, and CodeInvalidRequest when the number is another account's.
-func (s *Service) Reopen(ctx context.Context, userID uint64) error {
-	_, err := update(ctx, s.Store, userKey(userID), func(u *User, exists bool) (Write, error) {
-		switch {
-		case !exists:
-			return Write{}, Refuse(CodeNotFound)
-		case !u.Detached.IsZero():
-			return Write{}, Refuse(CodeInvalidRequest).Because("The number belongs to another account now.")
+// an operator who has made sure that its number is still its owner's.
+func (o Operator) Reopen(ctx context.Context, id uint64) (User, error) {
+	return o.change(ctx, id, Event{Name: EventUserReopened}, func(u *User) ([]Seat, error) {
+		if !u.Detached.IsZero() {
+			return nil, errDetached
 		}
-		u.Reopened = s.now()
-		return Write{}, nil
+		u.Reopened = o.service.now()
+		return nil, nil
 	})
-	return err
 }
+
+var errDetached = Refuse(CodeInvalidRequest).Because("The number belongs to another account now.")

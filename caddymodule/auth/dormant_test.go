@@ -305,7 +305,7 @@ func TestWhoIsNeverDormant(t *testing.T) {
 	w := dormancy(t, func(d auth.Dormant) (bool, error) { t.Errorf("asked about %+v", d); return false, nil }, withReviewer)
 	g := w.signIn(alice, "phone")
 	wants(t, w.review(), "")
-	wants(t, auth.ChangeUser(t.Context(), w.store, g.Identity.UserID, func(u *auth.User) { u.Banned = true }), "")
+	wants(t, auth.ChangeUser(t.Context(), w.store, g.Identity.UserID, func(u *auth.User) { u.Ban = new(auth.Ban) }), "")
 	w.clock.pass(dormant)
 	_, err := w.comeBack(alice, "")
 	wants(t, err, auth.CodeAccountDisabled)
@@ -562,4 +562,10 @@ func (p *puts) Put(ctx context.Context, writes []auth.Write) error {
 		}
 	}
 	return p.Store.Put(ctx, writes)
+}
+
+// Reopen is what an operator does.
+func (w *world) Reopen(ctx context.Context, id uint64) error {
+	_, err := w.As("test").Reopen(ctx, id)
+	return err
 }

@@ -28,7 +28,7 @@ func enumerated(t testing.TB, kind string, strangers int) (*world, auth.Grant) {
 		w.signIn(alice, "phone")
 	case "banned":
 		g := w.signIn(alice, "phone")
-		if err := auth.ChangeUser(t.Context(), w.store, g.Identity.UserID, func(u *auth.User) { u.Banned = true }); err != nil {
+		if _, err := w.As("test").Ban(t.Context(), g.Identity.UserID, "", time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	case "dormant":

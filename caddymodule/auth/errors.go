@@ -29,6 +29,8 @@ const (
 	CodeAccountDisabled      Code = "account_disabled"
 	CodeCrossOrigin          Code = "cross_origin_blocked"
 	CodeNotFound             Code = "not_found"
+	CodeUserExists           Code = "user_exists"
+	CodePhoneTaken           Code = "phone_taken"
 	CodeRateLimited          Code = "rate_limited"
 	CodeTooManyFailures      Code = "too_many_failures"
 	CodeStoreUnavailable     Code = "store_unavailable"

@@ -9,7 +9,7 @@ const (
 	EventCodeRequested   EventName = "code_requested"   // a message was asked for, and not refused
 	EventCodeDelivered   EventName = "code_delivered"   // a sender took it
 	EventCodeUndelivered EventName = "code_undelivered" // none did, or its provider says so
-	EventSendBlocked     EventName = "send_blocked"     // Cause: the limit, suppressed, or risk
+	EventSendBlocked     EventName = "send_blocked"     // Cause: the limit, suppressed, risk, or blocked
 	EventSendRecorded    EventName = "send_recorded"    // a limit would have blocked it: Cause
 	EventBudgetUsed      EventName = "budget_used"      // Cause: percent of the messages in all
 
@@ -25,6 +25,21 @@ const (
 	EventTokenRefreshed EventName = "token_refreshed"
 	EventTokenReused    EventName = "token_reused"  // its session has ended
 	EventTokenRefused   EventName = "token_refused" // a refresh token was; Cause: the Code
+)
+
+// What operators do. EventUserCreated is one as well.
+const (
+	EventUserChanged     EventName = "user_changed" // its type or roles
+	EventUserBanned      EventName = "user_banned"
+	EventUserUnbanned    EventName = "user_unbanned" // before its end
+	EventUserReopened    EventName = "user_reopened" // a dormant account
+	EventUserUnlocked    EventName = "user_unlocked" // the wrong codes of a number are forgotten
+	EventUserDeleted     EventName = "user_deleted"
+	EventSessionsRevoked EventName = "sessions_revoked" // Cause: session, user or all
+	EventDeviceDeleted   EventName = "device_deleted"
+	EventBlockAdded      EventName = "block_added" // of a country or a prefix
+	EventBlockRemoved    EventName = "block_removed"
+	EventKeysRotated     EventName = "keys_rotated"
 )
 
 // Causes of EventTokenRefreshed.
@@ -47,6 +62,11 @@ type Event struct {
 	Country   string // of the number, ISO 3166
 	Channel   string // sms, voice, whatsapp
 	ClientIP  string
+
+	// Of an operator's act: who, and what it has changed, as values that become
+	// JSON; nil: there was, or is, nothing.
+	By            string
+	Before, After any
 }
 
 // tell hands an event on. It is not told about proxied requests.

@@ -21,6 +21,9 @@ type Live struct {
 	profiles profiles
 	watchers watchers
 	perShard int
+
+	era    atomic.Uint32          // sessions of an earlier one are over
+	blocks atomic.Pointer[blocks] // what gets no codes; nil: nothing is known to
 }
 
 const (
@@ -54,10 +57,11 @@ type entry struct {
 	seen         uint32 // newest generation seen in use
 	profile      uint32
 	noted        uint32 // the day, since 1970, of its user's last use that the store knows
+	era          uint32
 	deviceLen    uint8
 	end          endCode
 	settled      bool // the end is in the store
-	doubt        bool // the store may know an end that we do not
+	doubt        bool // the store may know an end, or other roles, that we do not
 	dirty        bool // the touch is not yet in the store
 	device       [deviceMax]byte
 }
@@ -86,6 +90,9 @@ func (l *Live) use(id SessionID, gen uint32, use Use, now int64, idle int64) (e 
 	p := &s.table[i]
 	if p.doubt && p.end == 0 {
 		return e, false // for the store to say
+	}
+	if p.end == 0 && p.era < l.era.Load() {
+		p.end, p.settled = endCodeOf(EndRevoked), true // the store has the era
 	}
 	p.usedAt = now
 	p.lastAccess, p.lastActivity = past(p.lastAccess, now), past(p.lastActivity, now)
@@ -153,7 +160,7 @@ func (l *Live) stamp(id SessionID) uint64 {
 
 // insert adds what was read from the store. It refuses what was read before a
 // change: an ended session must not come in alive. Of a session that is there
-// already only the generation can be behind, and the end when it is in doubt.
+// already only the generation can be behind, and what is in doubt.
 func (l *Live) insert(e entry, stamp uint64) bool {
 	s := l.shard(e.id)
 	s.mu.Lock()
@@ -165,7 +172,7 @@ func (l *Live) insert(e entry, stamp uint64) bool {
 		p := &s.table[i]
 		p.generation, p.rotatedAt = max(p.generation, e.generation), max(p.rotatedAt, e.rotatedAt)
 		if p.doubt {
-			p.end, p.settled, p.doubt = e.end, e.settled, false
+			p.end, p.settled, p.profile, p.doubt = e.end, e.settled, e.profile, false
 		}
 		return true
 	}
@@ -246,6 +253,15 @@ func (l *Live) unsure(id SessionID) {
 	l.update(id, func(e *entry) {
 		if !e.settled {
 			e.end, e.doubt = 0, true
+		}
+	})
+}
+
+// doubt has the next use of a living session read it in the store.
+func (l *Live) doubt(id SessionID) {
+	l.update(id, func(e *entry) {
+		if e.end == 0 {
+			e.doubt = true
 		}
 	})
 }

@@ -124,7 +124,7 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, pho
 	}
 	v := Session{
 		ID: id, UserID: account.UserID, DeviceID: r.Device.ID, PushToken: r.Device.PushToken,
-		CreatedAt: now, AuthTime: now, ExpiresAt: now.Add(s.Settings.MaxLifetime),
+		CreatedAt: now, AuthTime: now, ExpiresAt: now.Add(s.Settings.MaxLifetime), Era: s.Live.era.Load(),
 		Generation: 1, RotatedAt: now,
 	}
 	_, err := update(ctx, s.Store, sessionKey(v.ID), func(stored *Session, _ bool) (Write, error) {
@@ -160,7 +160,7 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, pho
 func (s *Service) seat(ctx context.Context, account Account, phone string, v Session) (user User, first bool, err error) {
 	var over []Seat
 	user, err = update(ctx, s.Store, userKey(account.UserID), func(u *User, exists bool) (Write, error) {
-		if u.Banned {
+		if u.BannedAt(s.Now()) || !u.Deleted.IsZero() {
 			return Write{}, Refuse(CodeAccountDisabled)
 		}
 		if account.Type == "" && !u.Detached.IsZero() {
@@ -191,10 +191,7 @@ func (s *Service) seat(ctx context.Context, account Account, phone string, v Ses
 	s.settle(ctx, over)
 	if account.Type != "" {
 		// The directory may have changed the roles, for sessions elsewhere too.
-		number := s.Live.profiles.number(user.Type, user.Roles)
-		for _, seat := range user.Sessions {
-			s.Live.update(seat.SessionID, func(e *entry) { e.profile = number })
-		}
+		s.reread(user.Sessions[:len(user.Sessions)-1])
 	}
 	return user, first, nil
 }
@@ -247,6 +244,15 @@ func makeRoom(held []heldSeat, device string, limit int) (seats, over []Seat) {
 		}
 	}
 	return seats, over
+}
+
+// reread has the next request of each of these sessions ask the store whom it
+// stands for. To write it into the table here would be a race: of two changes at
+// once the one that was written first could come in last.
+func (s *Service) reread(seats []Seat) {
+	for _, seat := range seats {
+		s.Live.doubt(seat.SessionID)
+	}
 }
 
 // unsettled has the next request ask the store, after a write of these ends

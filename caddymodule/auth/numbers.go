@@ -69,7 +69,7 @@ func (d *LocalDirectory) tryMove(ctx context.Context, id uint64, phone string) (
 	switch {
 	case err != nil:
 		return "", err
-	case version == 0 || user.Banned:
+	case version == 0 || !user.Deleted.IsZero() || user.BannedAt(d.Now()):
 		return "", EndBanned.refusal()
 	case user.Phone == phone:
 		return user.Former, d.Store.Sync(ctx)

@@ -255,7 +255,7 @@ func TestNothingIsLeftOfAFormerNumber(t *testing.T) {
 func TestWhoIsBannedMovesNowhere(t *testing.T) {
 	w := newWorld(t)
 	g := w.signIn(alice, "phone")
-	wants(t, auth.ChangeUser(t.Context(), w.store, 1, func(u *auth.User) { u.Banned = true }), "")
+	wants(t, auth.ChangeUser(t.Context(), w.store, 1, func(u *auth.User) { u.Ban = new(auth.Ban) }), "")
 	_, err := w.Directory.(*auth.LocalDirectory).Move(t.Context(), g.Identity.UserID, carol)
 	wants(t, err, auth.CodeSessionRevoked)
 	if u, _, _ := auth.ReadUser(t.Context(), w.store, 1); u.Phone != alice {

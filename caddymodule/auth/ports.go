@@ -128,3 +128,23 @@ type Mover interface {
 	// Forget removes what is left of the number before.
 	Forget(ctx context.Context, user uint64, former string) error
 }
+
+// Finder is what a Directory may be as well: one that knows whose a number is
+// without a sign-in.
+type Finder interface {
+	// Find gives the user of a number; found is false when it is nobody's.
+	Find(ctx context.Context, phone string) (id uint64, found bool, err error)
+}
+
+// Registry is what a Directory is as well when it keeps the accounts here.
+type Registry interface {
+	Finder
+	// Add makes an account. A zero id, an empty type and nil roles become what a
+	// new user has. A number or an id that is in use is an Error with
+	// CodePhoneTaken or CodeUserExists. After any other error the same call may
+	// be made again, and goes on.
+	Add(ctx context.Context, u User) (User, error)
+	// Remove takes the number from the user. A number that is another user's
+	// stays, and one that is gone is no error.
+	Remove(ctx context.Context, id uint64, phone string) error
+}

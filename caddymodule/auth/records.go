@@ -69,12 +69,15 @@ type User struct {
 	Former    string    `json:"former,omitempty"`
 	Type      string    `json:"user_type"`
 	Roles     []string  `json:"user_roles"`
-	Banned    bool      `json:"banned,omitempty"`
+	Ban       *Ban      `json:"ban,omitempty"` // nil: never, or lifted; see BannedAt
 	CreatedAt time.Time `json:"created_at"`
 	SignedIn  time.Time `json:"signed_in,omitzero"` // when a code was last right; zero: never yet
 	Reopened  time.Time `json:"reopened,omitzero"`  // when an operator last said that the number is still the person's
 	Detached  time.Time `json:"detached,omitzero"`  // since when the number is another account's; zero: it is not
 	Sessions  []Seat    `json:"sessions,omitempty"`
+	// Deleted is set while the account is being taken apart, and for a moment
+	// after it: nobody gets in.
+	Deleted time.Time `json:"deleted,omitzero"`
 }
 
 // Seat is a session's place in its user's record. A session without a seat is
@@ -100,6 +103,8 @@ type Session struct {
 
 	Generation uint32    `json:"generation"` // of the current refresh token
 	RotatedAt  time.Time `json:"rotated_at"` // when the generation last grew
+
+	Era uint32 `json:"era,omitempty"` // in which it was begun
 
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 	EndReason EndReason `json:"end_reason,omitempty"`

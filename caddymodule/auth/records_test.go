@@ -12,7 +12,7 @@ import (
 
 func ban(t *testing.T, w *world, id uint64) {
 	t.Helper()
-	if err := auth.ChangeUser(t.Context(), w.store, id, func(u *auth.User) { u.Banned = true }); err != nil {
+	if err := auth.ChangeUser(t.Context(), w.store, id, func(u *auth.User) { u.Ban = new(auth.Ban) }); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -93,17 +93,17 @@ func (s *Service) readEntry(ctx context.Context, id SessionID) (entry, error) {
 		return entry{}, err
 	}
 	e := s.entryOf(v, touch, user)
-	e.end = endCodeOf(endOf(v, user))
+	e.end = endCodeOf(s.endOf(v, user))
 	e.settled = v.EndReason != ""
 	return e, nil
 }
 
 // endOf says why a session is over by what the records say, or "".
-func endOf(v Session, u User) EndReason {
+func (s *Service) endOf(v Session, u User) EndReason {
 	if v.EndReason != "" {
 		return v.EndReason
 	}
-	if u.Banned {
+	if u.BannedAt(s.Now()) {
 		return EndBanned
 	}
 	i := slices.IndexFunc(u.Sessions, func(seat Seat) bool { return seat.SessionID == v.ID })
@@ -118,7 +118,7 @@ func (s *Service) entryOf(v Session, touch Touch, u User) entry {
 		id: v.ID, userID: v.UserID, createdAt: v.CreatedAt.UnixMilli(), authTime: v.AuthTime.UnixMilli(),
 		expiresAt: v.ExpiresAt.UnixMilli(), rotatedAt: v.RotatedAt.UnixMilli(),
 		lastAccess: touch.LastAccess, lastActivity: touch.LastActivity,
-		generation: v.Generation, seen: touch.Seen, profile: s.Live.profiles.number(u.Type, u.Roles),
+		generation: v.Generation, seen: touch.Seen, era: v.Era, profile: s.Live.profiles.number(u.Type, u.Roles),
 	}
 	e.deviceLen = uint8(copy(e.device[:], v.DeviceID))
 	return e
@@ -150,8 +150,11 @@ func (s *Service) readSession(ctx context.Context, id SessionID) (v Session, tou
 	return v, touch, nil
 }
 
-// overdue says whether the clock has ended a session: "" for no.
+// overdue says whether a later era or the clock has ended a session: "" for no.
 func (s *Service) overdue(v Session, touch Touch) EndReason {
+	if v.Era < s.Live.era.Load() {
+		return EndRevoked
+	}
 	return overdue(v.ExpiresAt.UnixMilli(), touch.LastActivity, s.Now().UnixMilli(), s.Settings.IdleTimeout.Milliseconds()).reason()
 }
 
@@ -292,7 +295,7 @@ func (s *Service) info(ctx context.Context, v Session, touch Touch, u User, owne
 	if err != nil {
 		return SessionInfo{}, err
 	}
-	reason := cmp.Or(endOf(v, u), s.overdue(v, touch))
+	reason := cmp.Or(s.endOf(v, u), s.overdue(v, touch))
 	accessed := time.UnixMilli(touch.LastAccess).UTC()
 	return SessionInfo{
 		SessionID: v.ID, UserID: v.UserID, DeviceID: v.DeviceID,

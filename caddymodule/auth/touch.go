@@ -85,7 +85,8 @@ func writesOf(touches []touchOf) []Write {
 	return writes
 }
 
-// Keep flushes every few seconds until the context ends, then once more.
+// Keep flushes and hears every few seconds until the context ends, then flushes
+// once more.
 func (l *Live) Keep(ctx context.Context, store Store, every time.Duration, report func(error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -93,6 +94,9 @@ func (l *Live) Keep(ctx context.Context, store Store, every time.Duration, repor
 		select {
 		case <-tick.C:
 			if err := l.Flush(ctx, store); err != nil {
+				report(err)
+			}
+			if err := l.Hear(ctx, store); err != nil && ctx.Err() == nil {
 				report(err)
 			}
 		case <-ctx.Done():

@@ -41,11 +41,24 @@ func (w *watchers) remove(id SessionID, news chan struct{}) {
 func (w *watchers) wake(id SessionID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.wakeLocked(id)
+}
+
+func (w *watchers) wakeLocked(id SessionID) {
 	for _, news := range w.of[id] {
 		select {
 		case news <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// wakeAll tells all who watch any session.
+func (w *watchers) wakeAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range w.of {
+		w.wakeLocked(id)
 	}
 }
 
@@ -74,6 +87,9 @@ func (s *Service) Standing(ctx context.Context, id SessionID) (end EndReason, du
 		return "", due, ErrUnavailable // left the table as fast as it came
 	}
 	idle := s.Settings.IdleTimeout.Milliseconds()
+	if e.end == 0 && e.era < s.Live.era.Load() {
+		e.end, e.settled = endCodeOf(EndRevoked), true
+	}
 	if e.end == 0 {
 		e.end = overdue(e.expiresAt, e.lastActivity, s.Now().UnixMilli(), idle)
 	}

@@ -51,7 +51,8 @@ var rooms = []room{
 
 // A technology is known in few rooms: whoever replaces it looks nowhere else.
 var technologies = map[string][]string{
-	"github.com/caddyserver/caddy":        {"cmd", "cmd/bench", "caddymodule", "caddymodule/demo", "caddymodule/redis", "caddymodule/sns"},
+	"github.com/caddyserver/caddy":        {"cmd", "cmd/bench", "caddymodule", "caddymodule/demo", "caddymodule/redis", "caddymodule/sns", "caddymodule/internal/command"},
+	"github.com/spf13/cobra":              {"caddymodule/internal/command"},
 	"github.com/aws":                      {"caddymodule/sns"},
 	"github.com/caddyserver/certmagic":    {"caddymodule"},
 	"github.com/caddyserver/xcaddy":       {"cmd/build"},
@@ -159,6 +160,8 @@ func TestRefusal(t *testing.T) {
 		{"a command may know Caddy", "cmd/sidegate", "github.com/caddyserver/caddy/v2/cmd", false},
 		{"the benchmark may know auth", "cmd/bench", repository + "/caddymodule/auth", false},
 		{"another command may not know auth", "cmd/sidegate", repository + "/caddymodule/auth", true},
+		{"the operator's commands may know Caddy", "caddymodule/internal/command", "github.com/caddyserver/caddy/v2/cmd", false},
+		{"the operator's commands have one room", "caddymodule/internal/admin", "github.com/spf13/cobra", true},
 		{"xcaddy is for one command", "cmd/sidegate", "github.com/caddyserver/xcaddy", true},
 	} {
 		if why := refusal(test.dir, test.imported); (why != "") != test.refused {

@@ -52,6 +52,8 @@ var kinds = map[auth.Code]kind{
 
 	auth.CodeNotFound:        {404, "", "Not found", "There is nothing here."},
 	codeMethodNotAllowed:     {405, "", "Method not allowed", "The route does not know this method."},
+	auth.CodeUserExists:      {409, "", "User exists", "There is such a user already."},
+	auth.CodePhoneTaken:      {409, "", "Phone number taken", "The phone number has a user."},
 	codeBodyTooLarge:         {413, "", "Body too large", "The request body may have at most 16 KiB."},
 	codeUnsupportedMediaType: {415, "", "Unsupported media type", "The request body must be application/json."},
 	codeTooEarly:             {425, "", "Too early", "Send the request again when the connection is complete."},

@@ -34,6 +34,10 @@ type Entry struct {
 	Channel   string `json:"channel,omitempty"`
 	ClientIP  string `json:"client_ip,omitempty"`
 
+	By     string `json:"by,omitempty"` // the operator who did it
+	Before any    `json:"before,omitempty"`
+	After  any    `json:"after,omitempty"`
+
 	Chain string `json:"chain"` // of one process
 	N     uint64 `json:"n"`     // counts from 1 in each chain
 	Prev  string `json:"prev"`  // the hash of line N-1; of the first line: of the chain before it
@@ -91,6 +95,7 @@ func entryOf(e auth.Event, word string) Entry {
 	entry := Entry{
 		At: e.At.UTC(), Event: word, Name: string(e.Name), Cause: e.Cause, UserID: e.UserID, DeviceID: e.DeviceID,
 		Subject: e.Subject, Country: e.Country, Channel: e.Channel, ClientIP: e.ClientIP,
+		By: e.By, Before: e.Before, After: e.After,
 	}
 	if e.UserID != 0 {
 		entry.Event = fmt.Sprintf("%s:%d", word, e.UserID)
@@ -122,4 +127,17 @@ var words = map[auth.EventName]string{
 	auth.EventSessionEnded:   "authn_token_revoked",
 	auth.EventTokenReused:    "authn_token_reuse",
 	auth.EventTokenRefused:   "session_use_after_expire",
+
+	// Acts of operators.
+	auth.EventUserChanged:     "authz_change",
+	auth.EventUserBanned:      "authz_admin",
+	auth.EventUserUnbanned:    "authz_admin",
+	auth.EventUserReopened:    "authz_admin",
+	auth.EventUserUnlocked:    "authz_admin",
+	auth.EventUserDeleted:     "user_deleted",
+	auth.EventSessionsRevoked: "authn_token_revoked",
+	auth.EventDeviceDeleted:   "authz_admin",
+	auth.EventBlockAdded:      "authz_admin",
+	auth.EventBlockRemoved:    "authz_admin",
+	auth.EventKeysRotated:     "authz_admin",
 }
