@@ -377,6 +377,7 @@ func TestAdminRoutesWithWrongInput(t *testing.T) {
 		{"POST", "blocks", `{"country":"XX"}`, 400, "invalid_request", ""},
 		{"POST", "blocks", `{"country":"NO","prefix":"+47"}`, 400, "invalid_request", ""},
 		{"POST", "blocks", `{"prefix":"0046"}`, 400, "invalid_request", ""},
+		{"POST", "blocks", `{"prefix":"+46701234567"}`, 400, "invalid_request", ""},
 		{"POST", "blocks", `{"prefix":"+46","reason":"\u0007"}`, 400, "invalid_request", ""},
 		{"POST", "blocks", "", 415, "unsupported_media_type", ""},
 		{"POST", "blocks/remove", `{"country":"NO"}`, 404, "not_found", ""},

@@ -98,16 +98,17 @@ var commandLines = []commandLine{
 	{"sessions list 1", "laptop", false},
 	{"sessions list +46701234567", "live", false},
 	{"sessions list 99", "not_found", true},
-	{"sessions get {session}", "phone", false},
+	{"sessions get -- {session}", "phone", false},
+	{"sessions get -traDbkeVc-2SWDe5-IoTw", "behind two of them: -- -traDbkeVc-2SWDe5-IoTw", true},
 	{"sessions get x", "no session's id", true},
-	{"sessions revoke {session}", "The session is over.", false},
-	{"sessions revoke {session} --json", "", false},
-	{"sessions get {session}", "revoked", false},
+	{"sessions revoke -- {session}", "The session is over.", false},
+	{"sessions revoke --json -- {session}", "", false},
+	{"sessions get -- {session}", "revoked", false},
 	{"sessions revoke AAAAAAAAAAAAAAAAAAAAAA", "not_found", true},
 	{"sessions revoke --user +46701234567", "The user's sessions are over.", false},
 	{"sessions revoke --user 99", "not_found", true},
 	{"sessions revoke", "name a session, or --user USER, or --all", true},
-	{"sessions revoke {session} --all", "name a session, or --user USER, or --all", true},
+	{"sessions revoke --all -- {session}", "name a session, or --user USER, or --all", true},
 	{"sessions revoke --all --user 1", "name a session, or --user USER, or --all", true},
 	{"sessions revoke --all", "All sessions are over.", false},
 
@@ -154,7 +155,7 @@ func TestCommands(t *testing.T) {
 		for _, line := range commandLines {
 			args := words(fill.Replace(line.command))
 			if len(args) > 0 && !strings.Contains(line.command, "--help") {
-				args = append(args, "--address", o.address, "--by", "anna")
+				args = append([]string{"--address", o.address, "--by", "anna"}, args...)
 			}
 			out, errs, err := run(args...)
 			said, other := out, errs

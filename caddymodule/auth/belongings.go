@@ -1,9 +1,6 @@
 package auth
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // Devices lists what a user has signed in from, in an order of the store's own,
 // after the device of that id ("": from the first). Fewer than limit are the
@@ -33,22 +30,16 @@ func (s *Service) devices(ctx context.Context, user uint64, after string, limit 
 // DeleteDevice forgets a device, and ends the session on it first.
 func (o Operator) DeleteDevice(ctx context.Context, user uint64, device string) error {
 	s := o.service
-	err := s.endBy(ctx, user, func(u *User) ([]Seat, error) {
+	err := s.endBy(ctx, user, func(u *User) (over []Seat, err error) {
 		if u.ID == 0 || !u.Deleted.IsZero() {
 			return nil, errNoUser
 		}
-		var on []SessionID
-		for _, seat := range u.Sessions {
-			if seat.DeviceID == device {
-				on = append(on, seat.SessionID)
+		for i := range u.Sessions {
+			if seat := &u.Sessions[i]; seat.DeviceID == device && seat.End == "" {
+				seat.End = EndRevoked
+				over = append(over, *seat)
 			}
 		}
-		over := u.end(func(id SessionID) EndReason {
-			if slices.Contains(on, id) {
-				return EndRevoked
-			}
-			return ""
-		})
 		if over == nil {
 			return nil, errUnchanged
 		}

@@ -34,6 +34,10 @@ func (a *Admin) readBlock(c *call) (b auth.Block, err error) {
 	if in.Country != "" && !a.KnownCountry(in.Country) {
 		return b, invalid("No country has this code; use ISO 3166, such as NG.")
 	}
+	if _, err := a.ParsePhone(in.Prefix); err == nil {
+		// What is blocked stands in the audit, where no number may.
+		return b, invalid("This is a whole number; a prefix is shorter.")
+	}
 	return auth.Block{Country: in.Country, Prefix: in.Prefix, Reason: in.Reason}, nil
 }
 

@@ -6,6 +6,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
@@ -44,7 +45,7 @@ func build(cmd *cobra.Command, examine Examiner) {
 	flags.StringP("adapter", "a", "", "Adapter of that file, such as caddyfile")
 	flags.Bool("json", false, "Print the server's JSON, for scripts")
 	flags.String("by", "", "Who you are, for the audit log")
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return fail(cmd, usageError{err}) })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return fail(cmd, flagError(err)) })
 	group(cmd)
 	cmd.AddCommand(
 		userCommands(), sessionCommands(), deviceCommands(), blockCommands(), keyCommands(),
@@ -115,6 +116,16 @@ func fail(cmd *cobra.Command, err error) error {
 	}
 	exit := caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return code, nil })
 	return exit(cmd, nil)
+}
+
+// flagError is about a flag, or about an id that was taken for one: one session
+// in 64 has a hyphen in front.
+func flagError(err error) error {
+	const idLength = 22
+	if _, word, ok := strings.Cut(err.Error(), " in -"); ok && len("-"+word) == idLength {
+		return usage("%w; an id that begins with a hyphen comes last, behind two of them: -- -%s", err, word)
+	}
+	return usageError{err}
 }
 
 // usage is an error of the command line.
