@@ -17,7 +17,7 @@ func TestHealthIsTold(t *testing.T) {
 			if got := q.Health()[0]; got.Failures != n || got.Down || !got.RetryAt.IsZero() {
 				t.Errorf("after %d failures: %+v", n, got)
 			}
-			if _, err := deliver(q, auth.Message{}); err != nil {
+			if err, _ := deliver(q, auth.Message{Channel: "sms"}); err != nil {
 				t.Fatal(err)
 			}
 		}
