@@ -126,6 +126,8 @@ func prepareEnvironment(t *testing.T) {
 	t.Setenv("VONAGE_SIGNATURE_SECRET", "a-signature-secret")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "a-secret-access-key")
 	t.Setenv("DIRECTORY_SECRET", "a secret of the directory")
+	t.Setenv("USERS_DSN", "postgres://sidegate:a-password@db.internal/app?sslmode=verify-full")
+	t.Setenv("USERS_MYSQL_DSN", "sidegate:a-password@tcp(db.internal:3306)/app?tls=true")
 	t.Setenv("MASTER_KEY", key)
 	os.Unsetenv("NOT_SET")
 }
