@@ -7,7 +7,6 @@ package caddymodule
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -200,9 +199,7 @@ func (a *App) Cleanup() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
-	err := rt.queue.Close(ctx)
-	_, released := engines.Delete(rt.engine.address)
-	return errors.Join(err, released)
+	return rt.close(ctx)
 }
 
 // drain bounds how long a reload or an exit waits for requests to our routes,

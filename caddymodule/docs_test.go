@@ -2,7 +2,6 @@ package caddymodule_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -20,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	_ "github.com/sidegate/sidegate/caddymodule/sns"
+	_ "github.com/sidegate/sidegate/caddymodule/sql"
 )
 
 // blocks are the places of a Caddyfile that have words of their own, each with
@@ -40,6 +40,7 @@ var blocks = map[string]string{
 	"sender log":        "{\n sidegate {\n sender log {\n%s\n}\n}\n}",
 	"risk webhook":      "{\n sidegate {\n risk webhook https://a.example {\n%s\n}\n}\n}",
 	"directory webhook": "{\n sidegate {\n directory webhook https://a.example {\n%s\n}\n}\n}",
+	"directory sql":     "{\n sidegate {\n directory sql postgres {\n%s\n}\n}\n}",
 	"directory local":   "{\n sidegate {\n directory local {\n%s\n}\n}\n}",
 	"dormant webhook":   "{\n sidegate {\n directory local {\n dormant webhook https://a.example {\n%s\n}\n}\n}\n}",
 	"pages":             "http://localhost {\n sidegate {\n pages {\n%s\n}\n}\n}",
@@ -152,13 +153,16 @@ func readPage(t *testing.T, name string) string {
 // Whoever configures in JSON reads the comments of the fields, on Caddy's site.
 func TestEveryJSONFieldIsExplained(t *testing.T) {
 	page := readPage(t, "../docs/caddyfile.md")
-	names, err := filepath.Glob("*.go")
-	guests, err2 := filepath.Glob("sns/*.go")
-	if err := errors.Join(err, err2); err != nil {
-		t.Fatal(err)
+	var names []string
+	for _, pattern := range []string{"*.go", "sns/*.go", "sql/*.go"} {
+		more, err := filepath.Glob(pattern)
+		if err != nil || len(more) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		names = append(names, more...)
 	}
 	found := 0
-	for _, name := range append(names, guests...) {
+	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}

@@ -32,7 +32,9 @@ type Store interface {
 // Directory is a module in the namespace sidegate.directories. What it makes may
 // be an auth.Mover as well: then users can change their numbers.
 type Directory interface {
-	// Directory makes the directory that works with this store.
+	// Directory makes the directory that works with this store. If it has a
+	// method Close() error, that ends it, after the last question: Cleanup of a
+	// module comes in no order, while requests may still be on their way.
 	Directory(store auth.Store, secrets auth.Secrets) (auth.Directory, error)
 }
 

@@ -28,6 +28,9 @@ func TextKey(to *string) Key { return textWord(to) }
 // Caddy would keep it in the clear.
 func SecretKey(to *string) Key { return secretWord(to) }
 
+// NumberKey reads one whole number above 0.
+func NumberKey(to *int) Key { return numberWord(to) }
+
 // TimeoutKey reads how long one attempt may take, 100ms to 30s.
 func TimeoutKey(to *caddy.Duration) Key { return timeoutWord(to) }
 

@@ -130,12 +130,22 @@ func (e *engine) Destruct() error {
 
 // runtime is what one configuration works with, once the store is open.
 type runtime struct {
-	engine  *engine
-	service *auth.Service
-	tokens  *token.Keys
-	queue   *sender.Queue
-
+	engine    *engine
+	service   *auth.Service
+	tokens    *token.Keys
+	queue     *sender.Queue
+	directory auth.Directory
 	operators http.Handler // their routes
+}
+
+// close ends what this configuration has for itself, and gives the store back.
+func (rt *runtime) close(ctx context.Context) error {
+	err := rt.queue.Close(ctx)
+	if directory, ok := rt.directory.(io.Closer); ok {
+		err = errors.Join(err, directory.Close())
+	}
+	_, released := engines.Delete(rt.engine.address)
+	return errors.Join(err, released)
 }
 
 // runtime opens the store at first use: in Start, or for the first request when
@@ -187,7 +197,7 @@ func (a *App) compose(e *engine) (*runtime, error) {
 	a.invite()
 	queue := sender.NewQueue(sender.Options{Senders: a.senders, Screen: a.risk, Country: phone.Country, Log: a.log})
 	text := func(code, to, locale string) (string, string) { return a.texts.For(code, phone.Country(to), locale) }
-	return &runtime{engine: e, tokens: keys, queue: queue, service: &auth.Service{
+	return &runtime{engine: e, tokens: keys, queue: queue, directory: directory, service: &auth.Service{
 		Settings: a.settings, Store: e.store, Live: e.live, Secrets: e.vault,
 		Outbox: queue, Directory: directory, Text: text, Notice: a.texts.Notice, Reaches: queue.Reaches, Now: time.Now, Log: a.log,
 		Tell: func(event auth.Event) { e.audit.record(event, a.auditLog) },

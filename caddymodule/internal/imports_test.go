@@ -33,7 +33,7 @@ type room struct {
 
 // Imports point one way: cmd → caddymodule → internal/*, web → auth.
 var rooms = []room{
-	{"cmd", []string{"caddymodule", "caddymodule/demo", "caddymodule/sns"}, true},
+	{"cmd", []string{"caddymodule", "caddymodule/demo", "caddymodule/sns", "caddymodule/sql"}, true},
 	// It fills the table with sessions, as a store that plugs in could.
 	{"cmd/bench", []string{"caddymodule", "caddymodule/auth"}, true},
 	{"cmd/simulate", []string{"caddymodule", "caddymodule/simulate"}, false},
@@ -43,6 +43,8 @@ var rooms = []room{
 	{"caddymodule/demo", nil, true},
 	// The AWS SDK adds 3.7 MB to a binary that need not have it.
 	{"caddymodule/sns", []string{"caddymodule", "caddymodule/auth"}, true},
+	// The drivers add 4.2 MB.
+	{"caddymodule/sql", []string{"caddymodule", "caddymodule/auth"}, true},
 	{"caddymodule/auth", nil, false},
 	{"caddymodule/web", []string{"caddymodule/auth"}, true},
 	{"caddymodule/storetest", []string{"caddymodule/auth"}, true},
@@ -51,9 +53,11 @@ var rooms = []room{
 
 // A technology is known in few rooms: whoever replaces it looks nowhere else.
 var technologies = map[string][]string{
-	"github.com/caddyserver/caddy":        {"cmd", "cmd/bench", "caddymodule", "caddymodule/demo", "caddymodule/redis", "caddymodule/sns", "caddymodule/internal/command"},
+	"github.com/caddyserver/caddy":        {"cmd", "cmd/bench", "caddymodule", "caddymodule/demo", "caddymodule/redis", "caddymodule/sns", "caddymodule/sql", "caddymodule/internal/command"},
 	"github.com/spf13/cobra":              {"caddymodule/internal/command"},
 	"github.com/aws":                      {"caddymodule/sns"},
+	"github.com/jackc/pgx":                {"caddymodule/sql"},
+	"github.com/go-sql-driver/mysql":      {"caddymodule/sql"},
 	"github.com/caddyserver/certmagic":    {"caddymodule"},
 	"github.com/caddyserver/xcaddy":       {"cmd/build"},
 	"github.com/BurntSushi/toml":          {"cmd/build"},
@@ -152,6 +156,8 @@ func TestRefusal(t *testing.T) {
 		{"redis may know the package it plugs into", "caddymodule/redis", repository + "/caddymodule", false},
 		{"redis may not know a room", "caddymodule/redis", repository + "/caddymodule/internal/memstore", true},
 		{"redis may know Caddy", "caddymodule/redis", "github.com/caddyserver/caddy/v2", false},
+		{"a database's driver has one room", "caddymodule/sql", "github.com/jackc/pgx/v5", false},
+		{"caddymodule may not know a driver", "caddymodule", "github.com/jackc/pgx/v5", true},
 		{"Badger has its room", "caddymodule/internal/badgerstore", "github.com/dgraph-io/badger/v4", false},
 		{"Badger has one room", "caddymodule/internal/memstore", "github.com/dgraph-io/badger/v4", true},
 		{"JWT has one room", "caddymodule/internal/gate", "github.com/golang-jwt/jwt/v5", true},

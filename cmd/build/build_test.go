@@ -22,6 +22,7 @@ func TestPrintShowsTheEqualXcaddyCommand(t *testing.T) {
 			"../../xcaddy.toml",
 			"xcaddy build v2.11.9 --output ./caddy --with github.com/sidegate/sidegate/caddymodule" +
 				" --with github.com/sidegate/sidegate/caddymodule/sns" +
+				" --with github.com/sidegate/sidegate/caddymodule/sql" +
 				" --replace github.com/sidegate/sidegate=" + root,
 		},
 		{

@@ -10,6 +10,7 @@ import (
 	_ "github.com/sidegate/sidegate/caddymodule"
 	_ "github.com/sidegate/sidegate/caddymodule/demo"
 	_ "github.com/sidegate/sidegate/caddymodule/sns"
+	_ "github.com/sidegate/sidegate/caddymodule/sql"
 )
 
 func main() { caddycmd.Main() }

@@ -1,0 +1,4 @@
+package sql
+
+// RoleList reads the column of roles.
+var RoleList = roleList

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package sql_test
+
+import "syscall"
+
+func endWithUs(*syscall.SysProcAttr) {}
