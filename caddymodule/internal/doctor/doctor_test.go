@@ -77,7 +77,7 @@ func TestConfigurations(t *testing.T) {
 		{"a secret of the environment", "secrets", site(`"senders": [{"sender": "webhook", "secret": "{env.X}"}]`, "", ok), ""},
 		{"a secret of a file", "secrets", site(`"master_key": "{file./run/key}"`, "", ok), ""},
 		{"a master key as it is", "secrets", site(`"master_key": "abc"`, "", ok), "sidegate/master_key"},
-		{"a password in an URL", "secrets", site(`"directory": {"directory": "sql", "dsn": "postgres://u:p@db/x"}`, "", ok), "sidegate/directory/dsn"},
+		{"a password in an URL", "secrets", site(`"directory": {"directory": "own", "source": "ldap://u:p@db/x"}`, "", ok), "sidegate/directory/source"},
 		{"no secret at all", "secrets", site(`"app_name": "secret"`, "", ok), ""},
 
 		{"proxies that are trusted too much", "trusted proxies", site("", `"trusted_proxies": {"source": "static"},`, ok), "trusted_proxies_strict"},

@@ -8,7 +8,7 @@ import (
 
 // isSecret reports whether a key's value must not be read by others.
 func isSecret(key string) bool {
-	return key == "master_key" || strings.HasSuffix(key, "token") || strings.Contains(key, "secret") || strings.Contains(key, "password")
+	return key == "master_key" || key == "dsn" || strings.HasSuffix(key, "token") || strings.Contains(key, "secret") || strings.Contains(key, "password")
 }
 
 // secrets looks for those that stand in the configuration itself. Whoever may
