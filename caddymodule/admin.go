@@ -14,7 +14,7 @@ import (
 
 func init() {
 	caddy.RegisterModule(Admin{})
-	command.Register(examineFile)
+	command.Register(examineFile, verifyAudit)
 }
 
 // Admin puts the operators' routes below /sidegate/ of Caddy's admin endpoint.
@@ -61,7 +61,7 @@ func (a *App) operators(rt *runtime) http.Handler {
 	return admin.New(admin.Config{
 		Service: rt.service, ParsePhone: a.readPhone, KnownCountry: phone.KnownCountry,
 		Keys: rt.keys, RotateKeys: rt.tokens.Rotate, Senders: rt.senders, Store: a.storeInfo,
-		Doctor: rt.examine, Problem: a.problem,
+		Doctor: rt.examine, AuditHead: func() any { return rt.engine.audit.Head() }, Problem: a.problem,
 	})
 }
 

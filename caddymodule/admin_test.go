@@ -160,6 +160,7 @@ var orders = []order{
 	{"GET", "keys", "", 200, `"signs":true`, ""},
 	{"POST", "keys/rotate", `{}`, 200, `"signs":false`, "keys_rotated"},
 	{"GET", "stats", "", 200, `"users":2`, ""},
+	{"GET", "audit/head", "", 200, `"hash":"`, ""},
 	{"GET", "doctor", "", 200, `"check":"file modes","state":"ok"`, ""},
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
 	"github.com/sidegate/sidegate/caddymodule/internal/audit"
+	"github.com/sidegate/sidegate/caddymodule/internal/command"
 )
 
 // auditor keeps the process's audit: its lines go to the logger sidegate.audit,
@@ -85,4 +87,19 @@ func (a *auditor) record(e auth.Event, log *zap.Logger) {
 	if err != nil {
 		log.Error("no audit line", zap.String("event", string(e.Name)), zap.Error(err))
 	}
+}
+
+// verifyAudit is what `caddy sidegate audit verify` does with the files.
+func verifyAudit(log io.Reader, head []byte) (found command.AuditFound, err error) {
+	var want *audit.Head
+	if head != nil {
+		if err := json.Unmarshal(head, &want); err != nil {
+			return found, fmt.Errorf("reading the audit's head: %w", err)
+		}
+	}
+	if want != nil && want.N == 0 {
+		want = nil // nothing has been written yet
+	}
+	report, err := audit.Verify(log, want)
+	return command.AuditFound{Lines: report.Lines, Chains: report.Chains, Faults: append([]string{}, report.Faults...)}, err
 }

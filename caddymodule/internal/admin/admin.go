@@ -31,6 +31,8 @@ type Config struct {
 	Store      func() (StoreInfo, error)
 	// Doctor examines the installation; r is the request that asks for it.
 	Doctor func(r *http.Request) (report any, err error)
+	// AuditHead is the last line of the audit, for JSON.
+	AuditHead func() any
 
 	// Problem writes an error as application/problem+json.
 	Problem func(w http.ResponseWriter, r *http.Request, err error)

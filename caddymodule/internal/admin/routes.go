@@ -33,5 +33,6 @@ var routes = map[string]act{
 	"GET /sidegate/keys":           (*Admin).keys,
 	"POST /sidegate/keys/rotate":   (*Admin).rotateKeys,
 	"GET /sidegate/stats":          (*Admin).stats,
+	"GET /sidegate/audit/head":     func(a *Admin, _ *call) (any, error) { return a.AuditHead(), nil },
 	"GET /sidegate/doctor":         func(a *Admin, c *call) (any, error) { return a.Doctor(c.Request) },
 }

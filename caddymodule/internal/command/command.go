@@ -14,14 +14,14 @@ import (
 )
 
 // Register adds the command to Caddy's. examine looks at configurations that no
-// server need have.
-func Register(examine Examiner) {
+// server need have, and verify at audits.
+func Register(examine Examiner, verify Verifier) {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:      "sidegate",
 		Usage:     "<command>",
 		Short:     "Users, sessions, keys and health of a running Sidegate",
 		Long:      long,
-		CobraFunc: func(cmd *cobra.Command) { build(cmd, examine) },
+		CobraFunc: func(cmd *cobra.Command) { build(cmd, examine, verify) },
 	})
 }
 
@@ -38,7 +38,7 @@ Exit codes: 0 it is done; 1 the server refused, or doctor found something;
 2 the command line is wrong; 3 no server could be reached.`
 
 // build makes the tree of commands under cmd.
-func build(cmd *cobra.Command, examine Examiner) {
+func build(cmd *cobra.Command, examine Examiner, verify Verifier) {
 	flags := cmd.PersistentFlags()
 	flags.String("address", "", "Address of Caddy's admin endpoint: HOST:PORT or unix//PATH")
 	flags.StringP("config", "c", "", "Configuration file that names the admin endpoint, when --address is not given")
@@ -49,7 +49,7 @@ func build(cmd *cobra.Command, examine Examiner) {
 	group(cmd)
 	cmd.AddCommand(
 		userCommands(), sessionCommands(), deviceCommands(), blockCommands(), keyCommands(),
-		statsCommand(), doctorCommand(examine),
+		statsCommand(), doctorCommand(examine), auditCommands(verify),
 	)
 }
 
