@@ -26,6 +26,7 @@ type engine struct {
 	store   auth.Store
 	close   io.Closer
 	live    *auth.Live
+	health  *auth.Health
 	vault   *vault.Vault
 	stop    context.CancelFunc
 	flushed chan struct{}
@@ -70,9 +71,10 @@ func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
 		return nil, err
 	}
 	keep, stop := context.WithCancel(context.Background())
+	safe := guarded{store, log}
 	e := &engine{
-		address: m.Address(), store: guarded{store, log}, close: closer, live: auth.NewLive(liveCapacity),
-		vault: v, stop: stop, flushed: make(chan struct{}),
+		address: m.Address(), store: safe, close: closer, live: auth.NewLive(liveCapacity),
+		health: &auth.Health{Store: safe, Now: time.Now}, vault: v, stop: stop, flushed: make(chan struct{}),
 	}
 	go func() {
 		defer close(e.flushed)
@@ -174,7 +176,7 @@ func (a *App) compose(e *engine) (*runtime, error) {
 	queue := sender.NewQueue(sender.Options{Senders: a.senders, Country: phone.Country, Log: a.log})
 	text := func(code, to, locale string) (string, string) { return a.texts.For(code, phone.Country(to), locale) }
 	return &runtime{engine: e, tokens: keys, queue: queue, service: &auth.Service{
-		Settings: a.settings, Store: e.store, Live: e.live, Secrets: e.vault,
+		Settings: a.settings, Store: e.store, Live: e.live, Health: e.health, Secrets: e.vault,
 		Outbox: queue, Directory: directory, Text: text, Reaches: queue.Reaches, Now: time.Now, Log: a.log,
 	}}, nil
 }
