@@ -63,7 +63,7 @@ func (s *Service) enter(ctx context.Context, id SessionID, c Challenge, r Verify
 		s.tellOfCode(EventSignInRefused, c, string(CodeAccountDisabled), r.ClientIP)
 		return Grant{}, Refuse(CodeAccountDisabled)
 	}
-	return s.signIn(ctx, id, account, c.Phone, r)
+	return s.signIn(ctx, id, account, c, r)
 }
 
 // isPlain reports whether an account has no role but the default ones: more
@@ -113,7 +113,7 @@ func (s *Service) undo(ctx context.Context, challenge string, id SessionID) {
 	s.unspend(ctx, challenge, id)
 }
 
-func (s *Service) signIn(ctx context.Context, id SessionID, account Account, phone string, r VerifyRequest) (Grant, error) {
+func (s *Service) signIn(ctx context.Context, id SessionID, account Account, c Challenge, r VerifyRequest) (Grant, error) {
 	now := s.now()
 	if r.Device.ID == "" {
 		r.Device.ID = NewSessionID().String()
@@ -135,7 +135,7 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, pho
 		return Grant{}, err
 	}
 	stamp := s.Live.stamp(v.ID) // before the seat: a later login may end the session at once
-	user, first, err := s.seat(ctx, account, phone, v)
+	user, first, err := s.seat(ctx, account, c.Phone, v)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -144,7 +144,10 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, pho
 	s.Live.touchAt(v.ID, Activity, now.UnixMilli()) // the first touch record
 	g := s.grant(e, r.Kind, now)
 	g.NewUser = first
-	s.tellOfSignIn(v, first, newDevice, r.ClientIP)
+	if newDevice {
+		s.Live.warn(user.Sessions, v.ID)
+	}
+	s.tellOfSignIn(v, c, first, newDevice, r.ClientIP)
 	return g, nil
 }
 
