@@ -41,7 +41,9 @@ func (s *Service) Verify(ctx context.Context, r VerifyRequest) (Grant, error) {
 // enter is the way in behind a right code. An error that is no refusal is a
 // fault of ours.
 func (s *Service) enter(ctx context.Context, id SessionID, c Challenge, r VerifyRequest) (Grant, error) {
-	account, err := s.Directory.Resolve(ctx, c.Phone, c.ID)
+	asking, answered := s.step(ctx, "directory")
+	account, err := s.Directory.Resolve(asking, c.Phone, c.ID)
+	answered(err)
 	disabled := errors.Is(err, Refuse(CodeAccountDisabled))
 	if err != nil && !disabled {
 		return Grant{}, fmt.Errorf("%w: asking the directory: %w", ErrUnavailable, err)

@@ -64,8 +64,18 @@ type Service struct {
 	// Tell hears of what happens, proxied requests aside; nil: nobody does. It
 	// is called by many requests at once, which wait for it.
 	Tell func(Event)
+	// Step hears that something slow begins, which name says (directory, send),
+	// and gives a context for it and what to call at its end; nil: nobody does.
+	Step func(ctx context.Context, name string) (context.Context, func(error))
 	Now  func() time.Time
 	Log  *slog.Logger
+}
+
+func (s *Service) step(ctx context.Context, name string) (context.Context, func(error)) {
+	if s.Step == nil {
+		return ctx, func(error) {}
+	}
+	return s.Step(ctx, name)
 }
 
 // now is the instant that records hold: the clock's, to the millisecond.
