@@ -126,6 +126,7 @@ func prepareEnvironment(t *testing.T) {
 	t.Setenv("VONAGE_SIGNATURE_SECRET", "a-signature-secret")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "a-secret-access-key")
 	t.Setenv("DIRECTORY_SECRET", "a secret of the directory")
+	t.Setenv("EVENT_SECRET", "a-secret-of-the-receiver")
 	t.Setenv("MASTER_KEY", key)
 	os.Unsetenv("NOT_SET")
 }

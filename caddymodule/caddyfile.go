@@ -218,6 +218,7 @@ func (a *App) words() words {
 		"store":      guestWord("sidegate.stores", "engine", func(raw json.RawMessage) { a.StoreRaw = raw }),
 		"sender*":    guestWord("sidegate.senders", "sender", func(raw json.RawMessage) { a.SendersRaw = append(a.SendersRaw, raw) }),
 		"directory":  guestWord("sidegate.directories", "directory", func(raw json.RawMessage) { a.DirectoryRaw = raw }),
+		"notify*":    guestWord("sidegate.notifiers", "notifier", func(raw json.RawMessage) { a.NotifyRaw = append(a.NotifyRaw, raw) }),
 		"otp":        section(a.OTP.words()),
 		"limits":     section(a.Limits.words()),
 		"tokens":     section(a.Tokens.words()),

@@ -20,7 +20,7 @@ func TestCleanupHoldsUpNoLateRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := new(App)
-	a.running.Store(&runtime{engine: e, queue: sender.NewQueue(sender.Options{})})
+	a.running.Store(&runtime{engine: e, queue: sender.NewQueue(sender.Options{}), subscribers: new(subscribers)})
 	if err := a.Cleanup(); err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,7 @@ var blocks = map[string]string{
 	"sender exec":       "{\n sidegate {\n sender exec cat {\n%s\n}\n}\n}",
 	"sender file":       "{\n sidegate {\n sender file /codes {\n%s\n}\n}\n}",
 	"sender log":        "{\n sidegate {\n sender log {\n%s\n}\n}\n}",
+	"notify webhook":    "{\n sidegate {\n notify webhook https://a.example {\n%s\n}\n}\n}",
 	"directory webhook": "{\n sidegate {\n directory webhook https://a.example {\n%s\n}\n}\n}",
 	"directory local":   "{\n sidegate {\n directory local {\n%s\n}\n}\n}",
 	"pages":             "http://localhost {\n sidegate {\n pages {\n%s\n}\n}\n}",

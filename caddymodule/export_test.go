@@ -37,3 +37,9 @@ func Engine(address string) (engine any, holders int) {
 	holders, _ = engines.References(address)
 	return engine, holders
 }
+
+// HeraldRoom is how many events may wait for their handlers.
+const HeraldRoom = heraldRoom
+
+// Meters are the metrics of the process.
+var Meters = meters

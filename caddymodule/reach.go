@@ -33,3 +33,10 @@ func (s *reach) Start(ctx context.Context, r auth.StartRequest) (auth.Pending, e
 	r.Country = phone.Country(r.Phone)
 	return s.Service.Start(ctx, r)
 }
+
+// Verify counts the answers.
+func (s *reach) Verify(ctx context.Context, r auth.VerifyRequest) (auth.Grant, error) {
+	g, err := s.Service.Verify(ctx, r)
+	meters.Verified(err)
+	return g, err
+}

@@ -121,10 +121,11 @@ func (e *engine) Destruct() error {
 
 // runtime is what one configuration works with, once the store is open.
 type runtime struct {
-	engine  *engine
-	service *auth.Service
-	tokens  *token.Keys
-	queue   *sender.Queue
+	engine      *engine
+	service     *auth.Service
+	tokens      *token.Keys
+	queue       *sender.Queue
+	subscribers *subscribers
 }
 
 // runtime opens the store at first use: in Start, or for the first request when
@@ -164,7 +165,7 @@ func (a *App) open() (*runtime, error) {
 func (a *App) compose(e *engine) (*runtime, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	keys, err := token.Open(ctx, e.store, token.Options{Issuer: a.Issuer, Audience: a.Audience, Algorithm: a.Tokens.Algorithm})
+	keys, err := token.Open(ctx, e.store, token.Options{Issuer: a.Issuer, Audience: a.Audience, Algorithm: a.Tokens.Algorithm, Uses: &tokenUses})
 	if err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
@@ -173,11 +174,13 @@ func (a *App) compose(e *engine) (*runtime, error) {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	a.invite()
-	queue := sender.NewQueue(sender.Options{Senders: a.senders, Country: phone.Country, Log: a.log})
+	queue := sender.NewQueue(sender.Options{Senders: a.senders, Country: phone.Country, Tried: tried, Log: a.log})
+	subscribers := a.subscribe(e)
 	text := func(code, to, locale string) (string, string) { return a.texts.For(code, phone.Country(to), locale) }
-	return &runtime{engine: e, tokens: keys, queue: queue, service: &auth.Service{
+	return &runtime{engine: e, tokens: keys, queue: queue, subscribers: subscribers, service: &auth.Service{
 		Settings: a.settings, Store: e.store, Live: e.live, Health: e.health, Secrets: e.vault,
-		Outbox: queue, Directory: directory, Text: text, Reaches: queue.Reaches, Now: time.Now, Log: a.log,
+		Outbox: queue, Directory: directory, Text: text, Reaches: queue.Reaches,
+		Tell: subscribers.tell, Step: traceStep, Now: time.Now, Log: a.log,
 	}}, nil
 }
 
