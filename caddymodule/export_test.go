@@ -43,3 +43,6 @@ const HeraldRoom = heraldRoom
 
 // Meters are the metrics of the process.
 var Meters = meters
+
+// Span begins a span in the trace of the context.
+var Span = span
