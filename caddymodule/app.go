@@ -52,6 +52,9 @@ type App struct {
 	RiskRaw json.RawMessage `json:"risk,omitempty" caddy:"namespace=sidegate.risks inline_key=risk"`
 	// Who a phone number is. Default: local.
 	DirectoryRaw json.RawMessage `json:"directory,omitempty" caddy:"namespace=sidegate.directories inline_key=directory"`
+	// Who hears of events, such as the end of a session, and gets each at least
+	// once. Default: nobody. The handlers of Caddy's events app hear of all.
+	NotifyRaw []json.RawMessage `json:"notify,omitempty" caddy:"namespace=sidegate.notifiers inline_key=notifier"`
 
 	OTP      OTP      `json:"otp,omitzero"`      // one-time codes
 	Limits   Limits   `json:"limits,omitzero"`   // how often things may happen
@@ -61,7 +64,9 @@ type App struct {
 	store     Store
 	directory Directory
 	senders   []sender.Sender
-	risk      Risk     // nil: nobody is asked
+	risk      Risk // nil: nobody is asked
+	notifiers []Notifier
+	herald    *herald
 	apis      []string // the api paths of all gates, for what senders tell their providers
 	localOnly bool     // no sender is configured: codes are for this machine alone
 	masterKey string
@@ -108,6 +113,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if err := a.loadGuests(ctx); err != nil {
 		return err
+	}
+	if err := meters.Register(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
+	if a.herald, err = newHerald(ctx, a.log); err != nil {
+		return fmt.Errorf("events: %w", err)
 	}
 	if a.settings, err = a.rules(); err != nil {
 		return err
@@ -161,14 +172,36 @@ func (a *App) loadGuests(ctx caddy.Context) error {
 	for _, module := range guest.([]any) {
 		a.senders = append(a.senders, module.(Sender))
 	}
+	if err := a.loadRisk(ctx); err != nil {
+		return err
+	}
+	return a.loadNotifiers(ctx)
+}
+
+func (a *App) loadRisk(ctx caddy.Context) error {
 	if a.RiskRaw == nil {
 		return nil
 	}
-	if guest, err = ctx.LoadModule(a, "RiskRaw"); err != nil {
+	guest, err := ctx.LoadModule(a, "RiskRaw")
+	if err != nil {
 		return fmt.Errorf("risk: %w", err)
 	}
 	a.risk = guest.(Risk)
 	return nil
+}
+
+func (a *App) loadNotifiers(ctx caddy.Context) error {
+	if len(a.NotifyRaw) == 0 {
+		return nil
+	}
+	guest, err := ctx.LoadModule(a, "NotifyRaw")
+	if err != nil {
+		return fmt.Errorf("notify: %w", err)
+	}
+	for _, module := range guest.([]any) {
+		a.notifiers = append(a.notifiers, module.(Notifier))
+	}
+	return a.checkNotifiers()
 }
 
 // Start opens the store, unless the first request of the http app was faster.
@@ -186,6 +219,9 @@ func (*App) Stop() error { return nil }
 // Cleanup lets what is under way finish and gives the store back. The store
 // stays open while another configuration uses it.
 func (a *App) Cleanup() error {
+	if a.herald != nil {
+		defer a.herald.stop(handlersWait)
+	}
 	rt := a.running.Load()
 	if rt == nil {
 		return nil

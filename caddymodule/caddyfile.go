@@ -219,6 +219,7 @@ func (a *App) words() words {
 		"sender*":    guestWord("sidegate.senders", "sender", func(raw json.RawMessage) { a.SendersRaw = append(a.SendersRaw, raw) }),
 		"risk":       guestWord("sidegate.risks", "risk", func(raw json.RawMessage) { a.RiskRaw = raw }),
 		"directory":  guestWord("sidegate.directories", "directory", func(raw json.RawMessage) { a.DirectoryRaw = raw }),
+		"notify*":    guestWord("sidegate.notifiers", "notifier", func(raw json.RawMessage) { a.NotifyRaw = append(a.NotifyRaw, raw) }),
 		"otp":        section(a.OTP.words()),
 		"limits":     section(a.Limits.words()),
 		"tokens":     section(a.Tokens.words()),

@@ -39,6 +39,7 @@ var blocks = map[string]string{
 	"sender file":       "{\n sidegate {\n sender file /codes {\n%s\n}\n}\n}",
 	"sender log":        "{\n sidegate {\n sender log {\n%s\n}\n}\n}",
 	"risk webhook":      "{\n sidegate {\n risk webhook https://a.example {\n%s\n}\n}\n}",
+	"notify webhook":    "{\n sidegate {\n notify webhook https://a.example {\n%s\n}\n}\n}",
 	"directory webhook": "{\n sidegate {\n directory webhook https://a.example {\n%s\n}\n}\n}",
 	"directory sql":     "{\n sidegate {\n directory sql postgres {\n%s\n}\n}\n}",
 	"directory local":   "{\n sidegate {\n directory local {\n%s\n}\n}\n}",

@@ -57,3 +57,12 @@ func Overhear(t *testing.T, tell func(auth.Event)) {
 		}
 	}
 }
+
+// HeraldRoom is how many events may wait for their handlers.
+const HeraldRoom = heraldRoom
+
+// Meters are the metrics of the process.
+var Meters = meters
+
+// Span begins a span in the trace of the context.
+var Span = span

@@ -4,8 +4,10 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/notify"
 	"github.com/sidegate/sidegate/caddymodule/internal/sender"
 )
 
@@ -86,4 +88,26 @@ type Risk interface {
 	// and it is not asked for 30 s. It is called by several goroutines at once.
 	// Its errors must not contain the number.
 	Judge(ctx context.Context, i auth.Inquiry) (allow bool, err error)
+}
+
+// ErrUnwanted is what a Notifier's error wraps when its receiver works and will
+// never want this one event: it is not tried again.
+var ErrUnwanted = notify.ErrRefused
+
+// Notifier is a module in the namespace sidegate.notifiers: it carries events to
+// a receiver, which gets each at least once.
+type Notifier interface {
+	// Name is what logs and metrics call it; never a secret.
+	Name() string
+	// Address names the receiver. What waits for it is found under its address
+	// after a restart, and no two in a configuration may have the same one.
+	Address() string
+	// Wants reports whether the receiver is to hear of an event.
+	Wants(event auth.EventName) bool
+	// Limit is the time that one attempt may take.
+	Limit() time.Duration
+	// Notify delivers one event, as JSON, within the context's deadline. The id
+	// is the same at every attempt. An error means that it will be tried again,
+	// unless it wraps ErrUnwanted. It is called by several goroutines at once.
+	Notify(ctx context.Context, id string, body []byte) error
 }

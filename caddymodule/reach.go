@@ -27,6 +27,13 @@ func (s *reach) Start(ctx context.Context, r auth.StartRequest) (auth.Pending, e
 	return s.Service.Start(ctx, r)
 }
 
+// Verify counts the answers.
+func (s *reach) Verify(ctx context.Context, r auth.VerifyRequest) (auth.Grant, error) {
+	g, err := s.Service.Verify(ctx, r)
+	meters.Verified(err)
+	return g, err
+}
+
 // StartPhoneChange does so for a new number.
 func (s *reach) StartPhoneChange(ctx context.Context, owner auth.Proof, r auth.StartRequest) (auth.Pending, error) {
 	if err := s.check(ctx, &r); err != nil {

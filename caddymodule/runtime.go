@@ -28,6 +28,7 @@ type engine struct {
 	store   auth.Store
 	close   io.Closer
 	live    *auth.Live
+	health  *auth.Health
 	vault   *vault.Vault
 	audit   *auditor
 	stop    context.CancelFunc
@@ -72,8 +73,10 @@ func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	safe := guarded{store, log}
 	e := &engine{
-		address: m.Address(), store: guarded{store, log}, close: closer, live: auth.NewLive(liveCapacity), vault: v,
+		address: m.Address(), store: safe, close: closer, live: auth.NewLive(liveCapacity),
+		health: &auth.Health{Store: safe, Now: time.Now}, vault: v,
 	}
 	if err := e.live.Hear(ctx, e.store); err != nil { // before the first request
 		return nil, errors.Join(err, closer.Close())
@@ -130,17 +133,18 @@ func (e *engine) Destruct() error {
 
 // runtime is what one configuration works with, once the store is open.
 type runtime struct {
-	engine    *engine
-	service   *auth.Service
-	tokens    *token.Keys
-	queue     *sender.Queue
-	directory auth.Directory
-	operators http.Handler // their routes
+	engine      *engine
+	service     *auth.Service
+	tokens      *token.Keys
+	queue       *sender.Queue
+	subscribers *subscribers
+	directory   auth.Directory
+	operators   http.Handler // their routes
 }
 
 // close ends what this configuration has for itself, and gives the store back.
 func (rt *runtime) close(ctx context.Context) error {
-	err := rt.queue.Close(ctx)
+	err := errors.Join(rt.queue.Close(ctx), rt.subscribers.close(ctx))
 	if directory, ok := rt.directory.(io.Closer); ok {
 		err = errors.Join(err, directory.Close())
 	}
@@ -186,7 +190,7 @@ func (a *App) open() (*runtime, error) {
 func (a *App) compose(e *engine) (*runtime, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	keys, err := token.Open(ctx, e.store, token.Options{Issuer: a.Issuer, Audience: a.Audience, Algorithm: a.Tokens.Algorithm})
+	keys, err := token.Open(ctx, e.store, token.Options{Issuer: a.Issuer, Audience: a.Audience, Algorithm: a.Tokens.Algorithm, Uses: &tokenUses})
 	if err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
@@ -195,12 +199,13 @@ func (a *App) compose(e *engine) (*runtime, error) {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	a.invite()
-	queue := sender.NewQueue(sender.Options{Senders: a.senders, Screen: a.risk, Country: phone.Country, Log: a.log})
+	queue := sender.NewQueue(sender.Options{Senders: a.senders, Screen: a.risk, Country: phone.Country, Tried: tried, Log: a.log})
+	subscribers := a.subscribe(e)
 	text := func(code, to, locale string) (string, string) { return a.texts.For(code, phone.Country(to), locale) }
-	return &runtime{engine: e, tokens: keys, queue: queue, directory: directory, service: &auth.Service{
-		Settings: a.settings, Store: e.store, Live: e.live, Secrets: e.vault,
-		Outbox: queue, Directory: directory, Text: text, Notice: a.texts.Notice, Reaches: queue.Reaches, Now: time.Now, Log: a.log,
-		Tell: func(event auth.Event) { e.audit.record(event, a.auditLog) },
+	return &runtime{engine: e, tokens: keys, queue: queue, subscribers: subscribers, directory: directory, service: &auth.Service{
+		Settings: a.settings, Store: e.store, Live: e.live, Health: e.health, Secrets: e.vault,
+		Outbox: queue, Directory: directory, Text: text, Notice: a.texts.Notice, Reaches: queue.Reaches,
+		Tell: subscribers.tell, Step: traceStep, Now: time.Now, Log: a.log,
 	}}, nil
 }
 

@@ -51,7 +51,7 @@ func (s *Service) Start(ctx context.Context, r StartRequest) (Pending, error) {
 	case isTest:
 		done(nil)
 	default:
-		err = s.send(m, done)
+		err = s.send(ctx, m, done)
 	}
 	if err != nil {
 		return Pending{}, err
@@ -135,10 +135,16 @@ func (s *Service) resendable(c Challenge, a *attempt) bool {
 }
 
 // send hands the message over. A message that is not taken, or fails later,
-// is given back to the limits by done.
-func (s *Service) send(m Message, done func(error)) error {
-	if err := s.Outbox.Enqueue(m, done); err != nil {
-		done(err)
+// is given back to the limits by done. The step lasts until then, long after
+// the request.
+func (s *Service) send(ctx context.Context, m Message, done func(error)) error {
+	_, end := s.step(ctx, "send")
+	ended := func(failure error) {
+		end(failure)
+		done(failure)
+	}
+	if err := s.Outbox.Enqueue(m, ended); err != nil {
+		ended(err)
 		return &Error{Code: CodeDeliveryUnavailable, RetryAfter: retryAfterFault, AttemptsLeft: -1, Err: err}
 	}
 	return nil

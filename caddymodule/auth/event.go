@@ -42,6 +42,16 @@ const (
 	EventKeysRotated     EventName = "keys_rotated"
 )
 
+// EventNames are all that there is to hear of.
+var EventNames = []EventName{
+	EventCodeRequested, EventCodeDelivered, EventCodeUndelivered, EventSendBlocked, EventSendRecorded, EventBudgetUsed,
+	EventCodeWrong, EventVerifyBlocked, EventSignInRefused,
+	EventUserCreated, EventPhoneChanged, EventNewDevice, EventSessionStarted, EventSessionEnded,
+	EventTokenRefreshed, EventTokenReused, EventTokenRefused,
+	EventUserChanged, EventUserBanned, EventUserUnbanned, EventUserReopened, EventUserUnlocked, EventUserDeleted,
+	EventSessionsRevoked, EventDeviceDeleted, EventBlockAdded, EventBlockRemoved, EventKeysRotated,
+}
+
 // Causes of EventTokenRefreshed.
 const (
 	CauseRotated  = "rotated"  // the generation grew
@@ -91,15 +101,19 @@ func (s *Service) tellOfCode(name EventName, c Challenge, cause, ip string) {
 	s.tell(Event{Name: name, Cause: cause, Subject: s.subject(c.Phone), Country: c.Country, Channel: c.Channel, ClientIP: ip})
 }
 
-// tellOfSignIn tells of a session that has begun, and of what was new about it.
-func (s *Service) tellOfSignIn(v Session, newUser, newDevice bool, ip string) {
+// tellOfSignIn tells of a session that has begun with a code, and of what was
+// new about it.
+func (s *Service) tellOfSignIn(v Session, c Challenge, newUser, newDevice bool, ip string) {
 	switch {
 	case newUser:
 		s.tellOfSession(EventUserCreated, v, "", ip)
 	case newDevice:
 		s.tellOfSession(EventNewDevice, v, "", ip)
 	}
-	s.tellOfSession(EventSessionStarted, v, "", ip)
+	s.tell(Event{
+		Name: EventSessionStarted, UserID: v.UserID, SessionID: v.ID, DeviceID: v.DeviceID,
+		Country: c.Country, Channel: c.Channel, ClientIP: ip,
+	})
 }
 
 // tellOfSession tells of a session.

@@ -2,7 +2,12 @@ package auth_test
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -152,5 +157,52 @@ func TestEventsOfACode(t *testing.T) {
 	}
 	if len(subjects) != 2 {
 		t.Errorf("two numbers have the subjects %v", subjects)
+	}
+}
+
+// The share of codes that are brought back is told by country.
+func TestSignInTellsTheCountry(t *testing.T) {
+	w, told := newToldWorld(t)
+	p, err := w.Start(t.Context(), auth.StartRequest{Phone: alice, Country: "SE"})
+	wants(t, err, "")
+	_, err = w.verify(p.ChallengeID, w.outbox.code(alice), "phone")
+	wants(t, err, "")
+	last := told.events[len(told.events)-1]
+	if last.Name != auth.EventSessionStarted || last.Country != "SE" || last.Channel != "sms" {
+		t.Errorf("got %+v", last)
+	}
+}
+
+// Whoever subscribes to an event by name must find every one.
+func TestEventNamesAreComplete(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var declared []auth.EventName
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok {
+				return true
+			}
+			if kind, ok := spec.Type.(*ast.Ident); !ok || kind.Name != "EventName" {
+				return true
+			}
+			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			declared = append(declared, auth.EventName(value))
+			return true
+		})
+	}
+	listed := slices.Sorted(slices.Values(auth.EventNames))
+	if slices.Sort(declared); !slices.Equal(declared, listed) || len(listed) == 0 {
+		t.Errorf("declared are %v, listed %v", declared, listed)
 	}
 }

@@ -22,8 +22,9 @@ type Live struct {
 	watchers watchers
 	perShard int
 
-	era    atomic.Uint32          // sessions of an earlier one are over
-	blocks atomic.Pointer[blocks] // what gets no codes; nil: nothing is known to
+	era     atomic.Uint32          // sessions of an earlier one are over
+	blocks  atomic.Pointer[blocks] // what gets no codes; nil: nothing is known to
+	written atomic.Uint64          // touches that the store has got
 }
 
 const (
@@ -37,6 +38,7 @@ type liveShard struct {
 	table []entry
 	dirty []uint32 // places whose touch the store does not know
 	hand  int      // of the clock that looks for cold entries
+	used  uint64   // touches taken
 	// changes counts what happened to sessions of this shard. A read of the
 	// store that saw it grow may be stale, and is done again.
 	changes uint64
@@ -138,6 +140,7 @@ func overdue(expiresAt, lastActivity, now, idle int64) endCode {
 }
 
 func (s *liveShard) touch(i uint32, gen uint32, use Use, at int64) {
+	s.used++
 	e := &s.table[i]
 	if !e.dirty {
 		e.dirty = true

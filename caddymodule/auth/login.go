@@ -42,7 +42,9 @@ func (s *Service) Verify(ctx context.Context, r VerifyRequest) (Grant, error) {
 // fault of ours.
 func (s *Service) enter(ctx context.Context, id SessionID, c Challenge, r VerifyRequest) (Grant, error) {
 	_, isTest := s.testNumber(c.Phone)
-	account, err := s.Directory.Resolve(ctx, c.Phone, c.ID)
+	asking, answered := s.step(ctx, "directory")
+	account, err := s.Directory.Resolve(asking, c.Phone, c.ID)
+	answered(err)
 	if err == nil && !isTest { // which nobody hands on
 		account, err = s.wake(ctx, account, c, r.DeviceProof)
 	}
@@ -67,7 +69,7 @@ func (s *Service) enter(ctx context.Context, id SessionID, c Challenge, r Verify
 		s.tellOfCode(EventSignInRefused, c, string(CodeAccountDisabled), r.ClientIP)
 		return Grant{}, Refuse(CodeAccountDisabled)
 	}
-	return s.signIn(ctx, id, account, c.Phone, r)
+	return s.signIn(ctx, id, account, c, r)
 }
 
 // isPlain reports whether an account has no role but the default ones: more
@@ -117,7 +119,7 @@ func (s *Service) undo(ctx context.Context, challenge string, id SessionID) {
 	s.unspend(ctx, challenge, id)
 }
 
-func (s *Service) signIn(ctx context.Context, id SessionID, account Account, phone string, r VerifyRequest) (Grant, error) {
+func (s *Service) signIn(ctx context.Context, id SessionID, account Account, c Challenge, r VerifyRequest) (Grant, error) {
 	now := s.now()
 	if r.Device.ID == "" {
 		r.Device.ID = NewSessionID().String()
@@ -139,7 +141,7 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, pho
 		return Grant{}, err
 	}
 	stamp := s.Live.stamp(v.ID) // before the seat: a later login may end the session at once
-	user, first, err := s.seat(ctx, account, phone, v)
+	user, first, err := s.seat(ctx, account, c.Phone, v)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -148,7 +150,10 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, pho
 	s.Live.touchAt(v.ID, Activity, now.UnixMilli()) // the first touch record
 	g := s.grant(e, r.Kind, now)
 	g.NewUser = first
-	s.tellOfSignIn(v, first, newDevice, r.ClientIP)
+	if newDevice {
+		s.Live.warn(user.Sessions, v.ID)
+	}
+	s.tellOfSignIn(v, c, first, newDevice, r.ClientIP)
 	return g, nil
 }
 

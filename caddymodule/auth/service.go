@@ -45,12 +45,13 @@ type TestNumber struct {
 	Until time.Time
 }
 
-// Service carries out the rules. Store and Live outlive a configuration; the
-// rest is its own.
+// Service carries out the rules. Store, Live and Health outlive a
+// configuration; the rest is its own.
 type Service struct {
 	Settings  Settings
 	Store     Store
 	Live      *Live
+	Health    *Health // of the store; needed by Healthy alone
 	Secrets   Secrets
 	Outbox    Outbox
 	Directory Directory
@@ -66,8 +67,18 @@ type Service struct {
 	// Tell hears of what happens, proxied requests aside; nil: nobody does. It
 	// is called by many requests at once, which wait for it.
 	Tell func(Event)
+	// Step hears that something slow begins, which name says (directory, send),
+	// and gives a context for it and what to call at its end; nil: nobody does.
+	Step func(ctx context.Context, name string) (context.Context, func(error))
 	Now  func() time.Time
 	Log  *slog.Logger
+}
+
+func (s *Service) step(ctx context.Context, name string) (context.Context, func(error)) {
+	if s.Step == nil {
+		return ctx, func(error) {}
+	}
+	return s.Step(ctx, name)
 }
 
 // now is the instant that records hold: the clock's, to the millisecond.
@@ -148,8 +159,5 @@ func kindOf(key string) string {
 	return key
 }
 
-// Healthy reports whether the store answers.
-func (s *Service) Healthy(ctx context.Context) error {
-	_, err := s.Store.Get(ctx, "health")
-	return err
-}
+// Healthy reports whether the store takes writes.
+func (s *Service) Healthy(ctx context.Context) error { return s.Health.Check(ctx) }

@@ -60,6 +60,7 @@ func (l *Live) Flush(ctx context.Context, store Store) error {
 			}
 			return fmt.Errorf("writing touches: %w", err)
 		}
+		l.written.Add(uint64(len(part)))
 		touches = touches[len(part):]
 	}
 	return nil

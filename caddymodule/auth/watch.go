@@ -62,6 +62,16 @@ func (w *watchers) wakeAll() {
 	}
 }
 
+// warn tells those who watch the other sessions of a user that there is a new
+// one on a device not seen before: if it is a thief's, its owner may be looking.
+func (l *Live) warn(seats []Seat, fresh SessionID) {
+	for _, seat := range seats {
+		if seat.End == "" && seat.SessionID != fresh {
+			l.watchers.wake(seat.SessionID)
+		}
+	}
+}
+
 // Watch gives news of a session: after each, Standing says what has become of
 // it. An end by the clock alone is no news; Standing tells when to look. Call
 // stop when done.

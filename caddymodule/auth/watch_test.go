@@ -90,6 +90,31 @@ func TestWatchersHearOfNoEndThatDidNotHappen(t *testing.T) {
 	}
 }
 
+// A thief who signs in on a device of their own is seen on the owner's at once.
+func TestWatchersHearOfANewDevice(t *testing.T) {
+	w := newWorld(t)
+	g, stranger := w.signIn(alice, "phone"), w.signIn(bob, "phone")
+	news, stop := w.Watch(g.Identity.SessionID)
+	defer stop()
+	others, stopOthers := w.Watch(stranger.Identity.SessionID)
+	defer stopOthers()
+	for _, row := range []struct {
+		device string
+		want   bool
+	}{{"laptop", true}, {"laptop", false}, {"tablet", true}} {
+		w.signIn(alice, row.device)
+		if got := heard(news); got != row.want {
+			t.Errorf("a sign-in on the %s: heard %v, want %v", row.device, got, row.want)
+		}
+	}
+	if heard(others) {
+		t.Error("news of somebody else's device")
+	}
+	if end, _, err := w.Standing(t.Context(), g.Identity.SessionID); end != "" || err != nil {
+		t.Errorf("standing: %q, %v", end, err)
+	}
+}
+
 func TestWatchEnds(t *testing.T) {
 	w := newWorld(t)
 	g := w.signIn(alice, "phone")

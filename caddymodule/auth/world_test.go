@@ -47,7 +47,8 @@ func newWorld(t testing.TB, change ...func(*auth.Settings)) *world {
 		c(&settings)
 	}
 	w.Service = &auth.Service{
-		Settings: settings, Store: w.store, Live: auth.NewLive(1000), Secrets: countingSecrets{secrets, &w.codes},
+		Settings: settings, Store: w.store, Live: auth.NewLive(1000),
+		Health: &auth.Health{Store: w.store, Now: w.clock.Now}, Secrets: countingSecrets{secrets, &w.codes},
 		Outbox: w.outbox, Text: func(code, _, locale string) (string, string) { return "code " + code, locale },
 		Notice: func(locale string) (string, string) { return "changed", locale },
 		Now:    w.clock.Now, Log: slog.New(slog.DiscardHandler),

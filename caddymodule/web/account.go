@@ -13,7 +13,12 @@ type row struct {
 	ID, Name, Platform string
 	Used, SignedIn     time.Time
 	Current            bool
+	New                bool // signed in a short while ago, and not this one
 }
+
+// newFor is how long a session is marked as new on the account page: whoever
+// looks once a day sees a stranger's.
+const newFor = 24 * time.Hour
 
 // done says what a form has done, after the redirect.
 var done = map[string]string{
@@ -77,6 +82,7 @@ func (p *Pages) account(w http.ResponseWriter, r *http.Request) error {
 		v.Sessions = append(v.Sessions, row{
 			ID: s.SessionID.String(), Name: s.DeviceName, Platform: s.Platform,
 			Used: s.LastAccessed.UTC(), SignedIn: s.CreatedAt.UTC(), Current: s.Current,
+			New: !s.Current && p.Now().Sub(s.CreatedAt) < newFor,
 		})
 	}
 	return p.show(w, r, http.StatusOK, "account", v)

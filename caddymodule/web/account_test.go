@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
@@ -18,6 +19,24 @@ func TestAccount(t *testing.T) {
 	}
 	if strings.Contains(w.Body.String(), `value="`+mine.String()+`"`) {
 		t.Error("the own session has a button of its own")
+	}
+}
+
+// A session of the last day is marked, so that a stranger's is noticed. One's
+// own is not.
+func TestAccountMarksNewSessions(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		age  time.Duration
+		want bool
+	}{{"a day ago", 24 * time.Hour, false}, {"just within a day", 24*time.Hour - time.Second, true}, {"now", 0, true}, {"by a clock ahead of ours", -time.Second, true}} {
+		f := &fake{signedIn: time.Now().Add(-row.age)}
+		p := newPages(f)
+		p.Now = func() time.Time { return f.signedIn.Add(row.age) }
+		body := call(p, "GET", "/account", "", cookie).Body.String()
+		if got := strings.Count(body, `<span class="mark new">New</span>`); (got == 1) != row.want || got > 1 {
+			t.Errorf("%s: %d marks", row.name, got)
+		}
 	}
 }
 

@@ -30,6 +30,7 @@ type fake struct {
 	status       auth.Status
 	statusErr    error
 	panics       any
+	signedIn     time.Time
 
 	start  auth.StartRequest
 	verify auth.VerifyRequest
@@ -67,8 +68,8 @@ func (f *fake) ProofOfTicket(text string) (auth.Proof, bool) {
 func (f *fake) Sessions(_ context.Context, owner auth.Proof) ([]auth.SessionInfo, error) {
 	f.owner = owner
 	return []auth.SessionInfo{
-		{SessionID: mine, DeviceName: "<script>", Platform: "Linux", Current: true, LastAccessed: time.Unix(0, 0)},
-		{SessionID: other},
+		{SessionID: mine, DeviceName: "<script>", Platform: "Linux", Current: true, LastAccessed: time.Unix(0, 0), CreatedAt: f.signedIn},
+		{SessionID: other, CreatedAt: f.signedIn},
 	}, f.err
 }
 

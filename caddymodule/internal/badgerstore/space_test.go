@@ -67,3 +67,25 @@ func TestSpaceIsAskedSeldom(t *testing.T) {
 	s.until, failure = time.Time{}, errors.New("no such disk")
 	wantUnavailable(t, s.check(true, 1), "no such disk")
 }
+
+// A node whose disk is below its floor still reads, and is not ready.
+func TestFullDiskIsNotHealthy(t *testing.T) {
+	s := openTest(t, Options{Path: t.TempDir()})
+	free := uint64(1 << 40)
+	s.space.ask = func() (uint64, error) { return free, nil }
+	now := time.Now()
+	h := auth.Health{Store: s, Now: func() time.Time { return now }}
+	if err := h.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	free, now = 64<<20-1, now.Add(time.Minute)
+	s.space.until = time.Time{}
+	wantUnavailable(t, h.Check(t.Context()), "the disk is full")
+	if _, err := s.Get(t.Context(), "health"); err != nil {
+		t.Errorf("reading: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantUnavailable(t, h.Check(t.Context()), "closed")
+}

@@ -34,6 +34,9 @@ type Options struct {
 	// Country tells the country of a number, in two letters, for senders that
 	// take some countries only. Default: none has one.
 	Country func(e164 string) string
+	// Tried hears of each attempt when it has ended, from many goroutines at
+	// once. Default: nobody does.
+	Tried func(Attempt)
 }
 
 func (o *Options) fill() {
@@ -54,6 +57,9 @@ func (o *Options) fill() {
 	}
 	if o.Country == nil {
 		o.Country = func(string) string { return "" }
+	}
+	if o.Tried == nil {
+		o.Tried = func(Attempt) {}
 	}
 }
 
@@ -265,8 +271,11 @@ func (q *Queue) attempt(parent context.Context, t turn, m auth.Message) error {
 	}
 	ctx, cancel := context.WithTimeout(parent, limit)
 	defer cancel()
+	began := q.options.Now()
 	err := send(ctx, s, m)
-	if err != nil && parent.Err() != nil {
+	cut := err != nil && parent.Err() != nil
+	q.options.Tried(Attempt{s.Name(), q.options.Country(m.To), m.Channel, outcomeOf(err, cut), q.options.Now().Sub(began)})
+	if cut {
 		if t.probing {
 			q.health.release(t.party) // cut short by us: it says nothing about the party
 		}

@@ -23,6 +23,7 @@ type Options struct {
 	Algorithm string           // ES256 (default), EdDSA, RS256, PS256 or HS256
 	Now       func() time.Time // default time.Now
 	CacheSize int              // verified tokens kept, about 120 bytes each; default 1 Mi
+	Uses      *Uses            // counts; default: one of its own
 }
 
 // Keys signs and verifies access tokens. It is safe for concurrent use.
@@ -56,6 +57,9 @@ func Open(ctx context.Context, store auth.Store, o Options) (*Keys, error) {
 	}
 	if o.CacheSize <= 0 {
 		o.CacheSize = 1 << 20
+	}
+	if o.Uses == nil {
+		o.Uses = new(Uses)
 	}
 	k := &Keys{options: o, store: store, cache: newCache(o.CacheSize), hot: newHot()}
 	if err := ensureKey(ctx, store, o.Algorithm); err != nil {

@@ -40,6 +40,7 @@ func (k *Keys) genuine(text string) (verified, error) {
 	}
 	hot, hash, hit := k.hot.get(text)
 	if hit {
+		k.options.Uses.busy[hash%stripes].n.Add(1)
 		return hot, nil
 	}
 	// The string's own bytes, read only: a copy would be an allocation for each
@@ -47,8 +48,10 @@ func (k *Keys) genuine(text string) (verified, error) {
 	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(text), len(text)))
 	if v, hit := k.cache.get(sum); hit {
 		k.hot.offer(text, hash, v)
+		k.options.Uses.cached[hash%stripes].n.Add(1)
 		return v, nil
 	}
+	k.options.Uses.read.Add(1)
 	v, err := k.parse(text)
 	if err != nil {
 		return verified{}, &auth.Error{Code: auth.CodeTokenInvalid, AttemptsLeft: -1, Err: err}

@@ -78,7 +78,7 @@ for (const javaScriptEnabled of [true, false]) {
     }
     await page.goto(`${site.url}/auth/account`);
     assert.equal(await page.locator(".devices li").count(), 3);
-    assert.deepEqual(await texts(page, ".mark"), ["This device"]);
+    assert.deepEqual(await texts(page, ".mark"), ["This device", "New", "New"]);
     assert.match((await texts(page, ".devices h2"))[0], /^Chrome on Linux/);
     assert.match(await page.locator("time").first().getAttribute("datetime"), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
     await press(page, ".devices button >> nth=0");
