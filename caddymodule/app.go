@@ -188,6 +188,7 @@ func (a *App) Cleanup() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	err := rt.queue.Close(ctx)
+	rt.engine.part(rt.service)
 	_, released := engines.Delete(rt.engine.address)
 	return errors.Join(err, released)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/sidegate/sidegate/caddymodule/auth"
 	"github.com/sidegate/sidegate/caddymodule/internal/sender"
 )
 
@@ -14,8 +15,7 @@ import (
 func TestCleanupHoldsUpNoLateRequest(t *testing.T) {
 	reader, writer := io.Pipe()
 	defer reader.Close()
-	e := &engine{address: t.Name(), close: writer, stop: func() {}, flushed: make(chan struct{})}
-	close(e.flushed)
+	e := &engine{address: t.Name(), close: writer, live: auth.NewLive(1), stop: func() {}}
 	if _, _, err := engines.LoadOrNew(e.address, func() (caddy.Destructor, error) { return e, nil }); err != nil {
 		t.Fatal(err)
 	}

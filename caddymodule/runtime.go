@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,8 +20,8 @@ import (
 )
 
 // engine is what outlives a configuration: the open store, the table of live
-// sessions over it, and the secrets of the master key. It is shared by all
-// configurations with the same store address.
+// sessions over it with the requests in flight, and the secrets of the master
+// key. It is shared by all configurations with the same store address.
 type engine struct {
 	address string
 	store   auth.Store
@@ -28,7 +29,10 @@ type engine struct {
 	live    *auth.Live
 	vault   *vault.Vault
 	stop    context.CancelFunc
-	flushed chan struct{}
+	stopped sync.WaitGroup // of what stop stops
+
+	mu      sync.Mutex
+	serving []*auth.Service // of the configurations that use it, the newest last
 }
 
 var engines = caddy.NewUsagePool()
@@ -72,13 +76,37 @@ func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
 	keep, stop := context.WithCancel(context.Background())
 	e := &engine{
 		address: m.Address(), store: guarded{store, log}, close: closer, live: auth.NewLive(liveCapacity),
-		vault: v, stop: stop, flushed: make(chan struct{}),
+		vault: v, stop: stop,
 	}
-	go func() {
-		defer close(e.flushed)
+	e.stopped.Go(func() {
 		e.live.Keep(keep, e.store, touchEvery, func(err error) { log.Error("touches stay in memory", "error", err) })
-	}()
+	})
+	e.stopped.Go(func() { auth.Patrol(keep, e.newest) })
 	return e, nil
+}
+
+// join makes a configuration's rules those for what is in flight.
+func (e *engine) join(s *auth.Service) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.serving = append(e.serving, s)
+}
+
+// part is the end of a configuration: after a reload of the old one, and of the
+// new one when it could not start.
+func (e *engine) part(s *auth.Service) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.serving = slices.DeleteFunc(e.serving, func(other *auth.Service) bool { return other == s })
+}
+
+func (e *engine) newest() *auth.Service {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.serving) == 0 {
+		return nil
+	}
+	return e.serving[len(e.serving)-1]
 }
 
 func openVault(m Store, masterKey string) (*vault.Vault, error) {
@@ -110,10 +138,12 @@ func (e *engine) sameKey(m Store, masterKey string) error {
 }
 
 // Destruct writes the last touches and closes the store, when the last
-// configuration has let go.
+// configuration has let go. What is still in flight ends: nobody could tell
+// any more that its session has.
 func (e *engine) Destruct() error {
 	e.stop()
-	<-e.flushed
+	e.stopped.Wait()
+	e.live.CutAll()
 	return e.close.Close()
 }
 
@@ -173,10 +203,12 @@ func (a *App) compose(e *engine) (*runtime, error) {
 	a.invite()
 	queue := sender.NewQueue(sender.Options{Senders: a.senders, Country: phone.Country, Log: a.log})
 	text := func(code, to, locale string) (string, string) { return a.texts.For(code, phone.Country(to), locale) }
-	return &runtime{engine: e, tokens: keys, queue: queue, service: &auth.Service{
+	service := &auth.Service{
 		Settings: a.settings, Store: e.store, Live: e.live, Secrets: e.vault,
 		Outbox: queue, Directory: directory, Text: text, Reaches: queue.Reaches, Now: time.Now, Log: a.log,
-	}}, nil
+	}
+	e.join(service)
+	return &runtime{engine: e, tokens: keys, queue: queue, service: service}, nil
 }
 
 // isTestNumber reports whether a number signs in with a fixed code.

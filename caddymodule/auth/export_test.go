@@ -26,3 +26,9 @@ func ChangeSession(ctx context.Context, s Store, id SessionID, change func(*Sess
 	})
 	return err
 }
+
+// InFlight counts the requests on board.
+func (l *Live) InFlight() (n int) {
+	l.eachFlight(func(*liveShard, *Flight) { n++ })
+	return n
+}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,18 @@ type fake struct {
 	successor string
 	asked     int  // calls that reached the sessions
 	rotate    bool // of the last call
+
+	live   *auth.Live // of what is on board; nil: nobody looks
+	active atomic.Int64
 }
+
+func (f *fake) Board(flight *auth.Flight, id auth.SessionID, c auth.Cutter) {
+	if f.live != nil {
+		f.live.Board(flight, id, c)
+	}
+}
+
+func (f *fake) Active(auth.SessionID, time.Time) { f.active.Add(1) }
 
 func (f *fake) IsOurs(token string) bool { return strings.HasPrefix(token, "ours-") }
 
@@ -148,7 +160,10 @@ func serve(g *Gate, w http.ResponseWriter, r *http.Request, upstream http.Handle
 	}
 	p.Identify(r)
 	defer p.Done()
-	upstream(p.Response(w), r)
+	upstream(p.Depart(w, r), r)
+	if p.Aborted() {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // ask sends a request through and returns the answer and what the upstream saw

@@ -1,0 +1,203 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+)
+
+// errCut is what the next handler gets of a request whose session has ended. To
+// a proxy that is a client who has left, which is no failure of the upstream.
+var errCut = fmt.Errorf("the session has ended: %w", context.Canceled)
+
+// trip is a passage on its way through the next handler: what it takes to cut
+// it. It is the request's context there, which is the one that the request came
+// with, and can be cancelled. Such a context costs allocations, so it is made
+// when somebody asks how to hear of its end, as a proxy does.
+type trip struct {
+	context.Context               // that the request came with
+	request         *http.Request // nil before Depart, and for nobody
+	writer          http.ResponseWriter
+	flight          auth.Flight
+	body            upload
+
+	cut  atomic.Bool
+	made atomic.Bool // inner is there
+	mu   sync.Mutex  // of what follows
+
+	inner  context.Context
+	cancel context.CancelFunc
+	tunnel *tunnel
+	done   bool // the writer must not be touched any more
+}
+
+// Depart makes request and writer ready for the next handler. What belongs to a
+// session can be cut from here on. Call Done when the handler returns.
+func (p *Passage) Depart(w http.ResponseWriter, r *http.Request) *Response {
+	p.answer = Response{ResponseWriter: w, passage: p}
+	if !p.SignedIn {
+		return &p.answer
+	}
+	t := &p.trip
+	t.Context, t.request, t.writer = r.Context(), r, w
+	// In place: Caddy's placeholders hold on to this request.
+	*r = *r.WithContext(t)
+	if r.Body != nil && r.ContentLength != 0 {
+		t.body = upload{ReadCloser: r.Body, passage: p}
+		r.Body = &t.body
+	}
+	p.gate.config.Sessions.Board(&t.flight, p.Identity.SessionID, p)
+	return &p.answer
+}
+
+// Done finishes the answer after the next handler: it cleans a header that
+// nobody has written yet, and the trailers. The request is again as it was.
+func (p *Passage) Done() {
+	if p.answer.ResponseWriter == nil {
+		return
+	}
+	if p.trip.underWay() {
+		p.trip.finish()
+	}
+	if !p.answer.wrote {
+		p.answer.prepare()
+		return
+	}
+	p.gate.cleanAnswer(p.answer.Header())
+}
+
+// Aborted reports whether the answer was cut. However much of it is written, it
+// must not look complete.
+func (p *Passage) Aborted() bool { return p.isCut() && p.trip.tunnel == nil }
+
+func (p *Passage) isCut() bool { return p.trip.cut.Load() }
+
+func (t *trip) underWay() bool { return t.request != nil }
+
+// Cut implements auth.Cutter. What can be waiting is woken: the upstream's
+// answer by the context, the client's reading and writing by deadlines. A
+// deadline may be overwritten at the same moment by the server's own, so they
+// are set again at each call.
+func (p *Passage) Cut(reason auth.EndReason) {
+	t := &p.trip
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done {
+		return
+	}
+	if t.cut.CompareAndSwap(false, true) {
+		t.prepare()
+		t.cancel()
+	}
+	switch {
+	case t.tunnel == nil:
+		expire(t.writer, t.body.ReadCloser != nil)
+	case t.tunnel.shut.CompareAndSwap(false, true):
+		go t.tunnel.close(reason)
+	}
+}
+
+// expire ends what waits for the client. The writers around the server's own
+// are not for a second goroutine, so it goes to that one directly.
+func expire(w http.ResponseWriter, body bool) {
+	for {
+		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = outer.Unwrap()
+	}
+	past := time.Unix(1, 0)
+	c := http.NewResponseController(w)
+	if body {
+		_ = c.SetReadDeadline(past)
+	}
+	_ = c.SetWriteDeadline(past)
+}
+
+// finish ends the trip, unless a connection that was taken over goes on.
+func (t *trip) finish() {
+	if t.request.Context() == context.Context(t) {
+		*t.request = *t.request.WithContext(t.Context)
+	}
+	if t.request.Body == &t.body {
+		t.request.Body = t.body.ReadCloser
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tunnel == nil {
+		t.leave()
+	}
+}
+
+// leave is for a caller that holds mu.
+func (t *trip) leave() {
+	t.done = true
+	t.flight.Leave()
+	if t.cancel != nil {
+		t.cancel()
+	}
+}
+
+// Done implements context.Context.
+func (t *trip) Done() <-chan struct{} {
+	if !t.made.Load() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.prepare()
+	}
+	return t.inner.Done()
+}
+
+// prepare is for a caller that holds mu.
+func (t *trip) prepare() {
+	if !t.made.Load() {
+		t.inner, t.cancel = context.WithCancel(t.Context)
+		t.made.Store(true)
+	}
+}
+
+// Err implements context.Context.
+func (t *trip) Err() error { return t.current().Err() }
+
+// Value implements context.Context. The inner one knows itself: a child finds it
+// by a key of package context and needs no goroutine to follow it.
+func (t *trip) Value(key any) any { return t.current().Value(key) }
+
+func (t *trip) current() context.Context {
+	if t.made.Load() {
+		return t.inner
+	}
+	return t.Context
+}
+
+// upload is the body of a request on its way. What arrives there, the person
+// has sent.
+type upload struct {
+	io.ReadCloser
+	passage *Passage
+}
+
+func (u *upload) Read(b []byte) (int, error) {
+	if u.passage.isCut() {
+		return 0, errCut
+	}
+	n, err := u.ReadCloser.Read(b)
+	if n > 0 {
+		u.passage.active()
+	}
+	if err != nil && err != io.EOF && u.passage.isCut() {
+		err = errCut // and not the timeout by which we have woken it
+	}
+	return n, err
+}
+
+func (p *Passage) active() {
+	p.gate.config.Sessions.Active(p.Identity.SessionID, p.gate.config.Now())
+}
