@@ -37,3 +37,8 @@ func Engine(address string) (engine any, holders int) {
 	holders, _ = engines.References(address)
 	return engine, holders
 }
+
+// CookieOf is what the cookie of a session in its first generation holds.
+func CookieOf(a *App, id auth.SessionID) string {
+	return a.running.Load().engine.vault.Ticket(auth.Ticket{Kind: auth.CookieTicket, SessionID: id, Generation: 1})
+}

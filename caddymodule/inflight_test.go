@@ -2,14 +2,22 @@ package caddymodule_test
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +32,8 @@ type streamSite struct {
 	app    *streamApp
 	secure string
 	h2     *http.Client
+
+	certificate string // file with its key
 }
 
 // oneStrike is a proxy for which an upstream that has failed once is down.
@@ -40,6 +50,7 @@ func newStreamSite(t *testing.T) *streamSite {
 	t.Cleanup(server.Close)
 	s.upstream.address = strings.TrimPrefix(server.URL, "http://")
 	s.client.Timeout = 0
+	s.certificate = selfSigned(t)
 	s.h2 = &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	t.Cleanup(s.h2.CloseIdleConnections)
 	return s
@@ -49,9 +60,36 @@ func newStreamSite(t *testing.T) *streamSite {
 func (s *streamSite) caddyfile(global, proxy string) string {
 	text := s.config(noLimits+"\n"+global, "public /open/*", "log")
 	text = strings.Replace(text, "reverse_proxy "+s.upstream.address+"\n", fmt.Sprintf(oneStrike, s.upstream.address, proxy), 1)
-	text = strings.Replace(text, "auto_https off", "auto_https disable_redirects\nskip_install_trust", 1)
 	_, block, _ := strings.Cut(text, "\nhttp://"+s.address)
-	return text + "https://" + s.secure + strings.Replace(block, "bind 127.0.0.1", "bind 127.0.0.1\ntls internal", 1)
+	return text + "https://" + s.secure + strings.Replace(block, "bind 127.0.0.1", "bind 127.0.0.1\ntls "+s.certificate+" "+s.certificate, 1)
+}
+
+// selfSigned makes a certificate. One of Caddy's own authority would come while
+// Caddy starts, and race with that.
+func selfSigned(t *testing.T) (file string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
+	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	file = filepath.Join(t.TempDir(), "site.pem")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func startStreams(t *testing.T, global string) *streamSite {

@@ -81,11 +81,13 @@ func (l *Live) eachFlight(do func(*liveShard, *Flight)) {
 }
 
 const (
-	sweepEvery = 250 * time.Millisecond
+	sweepEvery = 150 * time.Millisecond
 	// lastWords is how long a request may go on after its session's end: an app
 	// that ends the session of the very request it answers still gets to say so.
 	// Less than sweepEvery, or every other sweep would come too early.
-	lastWords = 200 * time.Millisecond
+	lastWords = 100 * time.Millisecond
+	// asking bounds how long a store that hangs keeps a sweep from the next.
+	asking = 500 * time.Millisecond
 )
 
 // Patrol sweeps until the context ends. rules gives the service whose rules
@@ -121,7 +123,7 @@ func (s *Service) Sweep(ctx context.Context) {
 	for _, f := range over {
 		f.cutter.Cut(f.reason)
 	}
-	ctx, cancel := context.WithTimeout(ctx, sweepEvery)
+	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
 	for _, f := range unknown {
 		s.learn(ctx, f)

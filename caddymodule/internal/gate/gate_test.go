@@ -31,13 +31,15 @@ type fake struct {
 	asked     int  // calls that reached the sessions
 	rotate    bool // of the last call
 
-	live   *auth.Live // of what is on board; nil: nobody looks
-	active atomic.Int64
+	boarded chan auth.Cutter // who has boarded; nil: nobody looks
+	live    auth.Live        // has those on board
+	active  atomic.Int64     // how often the person has sent something
 }
 
 func (f *fake) Board(flight *auth.Flight, id auth.SessionID, c auth.Cutter) {
-	if f.live != nil {
-		f.live.Board(flight, id, c)
+	f.live.Board(flight, id, c)
+	if f.boarded != nil {
+		f.boarded <- c
 	}
 }
 

@@ -91,15 +91,18 @@ func (p *Passage) Cut(reason auth.EndReason) {
 	if t.done {
 		return
 	}
+	if t.tunnel != nil {
+		t.tunnel.shut.Store(true) // first: the handler closes it as soon as it hears
+		t.tunnel.closing.Add(1)
+		go t.tunnel.close(reason)
+		defer t.leave()
+	}
 	if t.cut.CompareAndSwap(false, true) {
 		t.prepare()
 		t.cancel()
 	}
-	switch {
-	case t.tunnel == nil:
+	if t.tunnel == nil {
 		expire(t.writer, t.body.ReadCloser != nil)
-	case t.tunnel.shut.CompareAndSwap(false, true):
-		go t.tunnel.close(reason)
 	}
 }
 

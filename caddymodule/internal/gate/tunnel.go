@@ -19,9 +19,10 @@ import (
 type tunnel struct {
 	net.Conn
 	passage   *Passage
-	webSocket bool        // frames go through; else who knows
-	up        frames      // from the client; of its one reader
-	shut      atomic.Bool // it was cut: close ends it
+	webSocket bool           // frames go through; else who knows
+	up        frames         // from the client; of its one reader
+	shut      atomic.Bool    // it was cut: close ends it
+	closing   sync.WaitGroup // close is about to write
 
 	mu   sync.Mutex // of writing
 	down frames
@@ -96,16 +97,17 @@ func (t *tunnel) CloseWrite() error {
 
 // Close ends the tunnel, and the trip with it.
 func (t *tunnel) Close() error {
-	if t.shut.Load() {
-		return nil // close does it
+	if t.passage.trip.arrive() {
+		return t.Conn.Close()
 	}
-	t.passage.trip.arrive()
-	return t.Conn.Close()
+	t.closing.Wait() // the handler returns next, and nobody may write then
+	return nil
 }
 
 // close ends the tunnel when it is shut because of its session's end. It tells
 // the client why, if a frame may begin here.
 func (t *tunnel) close(reason auth.EndReason) {
+	defer t.closing.Done()
 	_ = t.SetDeadline(time.Now().Add(lingering)) // nobody stays in Read or Write
 	t.mu.Lock()
 	if t.webSocket && t.down.between() {
@@ -113,10 +115,7 @@ func (t *tunnel) close(reason auth.EndReason) {
 	}
 	t.mu.Unlock()
 	_ = t.CloseWrite()
-	time.AfterFunc(lingering, func() {
-		t.passage.trip.arrive()
-		_ = t.Conn.Close()
-	})
+	time.AfterFunc(lingering, func() { _ = t.Conn.Close() })
 }
 
 // closeFrame says that a session has ended, and how.
@@ -129,9 +128,13 @@ func closeFrame(reason auth.EndReason) []byte {
 	return append([]byte{0x88, byte(len(payload))}, payload...)
 }
 
-// arrive ends the trip of a connection that was taken over.
-func (t *trip) arrive() {
+// arrive ends the trip of a connection that was taken over, unless it has ended.
+func (t *trip) arrive() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.done {
+		return false
+	}
 	t.leave()
+	return true
 }
