@@ -213,3 +213,25 @@ func TestReloadKeepsStreams(t *testing.T) {
 		one.endsWithin(t, reloaded, "1001 ")
 	}
 }
+
+// The rules of the running configuration hold for what is in flight since an
+// earlier one. Those of a configuration that could not start never hold.
+func TestReloadChangesTheRulesOfStreams(t *testing.T) {
+	s := startStreams(t, "")
+	who := s.signInWith(testA, nil)
+	stream := s.request("/sse", 1, "Authorization", bearer(who))
+	broken := s.caddyfile("sessions {\n idle_timeout 1s\n}", "")
+	if err := caddy.Load(adapt(t, strings.Replace(broken, "http://"+s.address, "http://"+s.upstream.address, 1)), true); err == nil {
+		t.Fatal("a port that is taken was given twice")
+	}
+	failed := time.Now()
+	waitFor(t, "a while", func() bool { return time.Since(failed) > 2*time.Second })
+	stream.flows(t)
+	last := time.Now()
+	wants(t, "activity", s.do("GET", "/quick", nil, "Authorization", bearer(who)), http.StatusOK, "")
+	s.load(s.caddyfile("sessions {\n idle_timeout 2s\n}", ""))
+	stream.endsWithin(t, last.Add(2*time.Second), "")
+	if stream.at.Before(last.Add(1900 * time.Millisecond)) {
+		t.Error("it ended before its time")
+	}
+}

@@ -18,23 +18,24 @@ var errCut = fmt.Errorf("the session has ended: %w", context.Canceled)
 
 // trip is a passage on its way through the next handler: what it takes to cut
 // it. It is the request's context there, which is the one that the request came
-// with, and can be cancelled. Such a context costs allocations, so it is made
-// when somebody asks how to hear of its end, as a proxy does.
+// with, and can be cancelled. Every request has one, most for a moment only, so
+// what costs allocations is made when somebody asks for it.
 type trip struct {
 	context.Context               // that the request came with
 	request         *http.Request // nil before Depart, and for nobody
-	writer          http.ResponseWriter
 	flight          auth.Flight
-	body            upload
+	body            *upload                     // nil: there is none
+	inner           atomic.Pointer[cancellable] // nil: nobody asked how to hear of the end
+	cut             atomic.Bool
 
-	cut  atomic.Bool
-	made atomic.Bool // inner is there
-	mu   sync.Mutex  // of what follows
+	mu     sync.Mutex // of what follows
+	done   bool       // the writer must not be touched any more
+	tunnel *tunnel    // nil: nobody took the connection over
+}
 
-	inner  context.Context
+type cancellable struct {
+	context.Context
 	cancel context.CancelFunc
-	tunnel *tunnel
-	done   bool // the writer must not be touched any more
 }
 
 // Depart makes request and writer ready for the next handler. What belongs to a
@@ -45,12 +46,12 @@ func (p *Passage) Depart(w http.ResponseWriter, r *http.Request) *Response {
 		return &p.answer
 	}
 	t := &p.trip
-	t.Context, t.request, t.writer = r.Context(), r, w
+	t.Context, t.request = r.Context(), r
 	// In place: Caddy's placeholders hold on to this request.
 	*r = *r.WithContext(t)
 	if r.Body != nil && r.ContentLength != 0 {
-		t.body = upload{ReadCloser: r.Body, passage: p}
-		r.Body = &t.body
+		t.body = &upload{ReadCloser: r.Body, passage: p}
+		r.Body = t.body
 	}
 	p.gate.config.Sessions.Board(&t.flight, p.Identity.SessionID, p)
 	return &p.answer
@@ -98,11 +99,10 @@ func (p *Passage) Cut(reason auth.EndReason) {
 		defer t.leave()
 	}
 	if t.cut.CompareAndSwap(false, true) {
-		t.prepare()
-		t.cancel()
+		t.cancellable().cancel()
 	}
 	if t.tunnel == nil {
-		expire(t.writer, t.body.ReadCloser != nil)
+		expire(p.answer.ResponseWriter, t.body != nil)
 	}
 }
 
@@ -129,7 +129,7 @@ func (t *trip) finish() {
 	if t.request.Context() == context.Context(t) {
 		*t.request = *t.request.WithContext(t.Context)
 	}
-	if t.request.Body == &t.body {
+	if t.body != nil && t.request.Body == t.body {
 		t.request.Body = t.body.ReadCloser
 	}
 	t.mu.Lock()
@@ -143,27 +143,30 @@ func (t *trip) finish() {
 func (t *trip) leave() {
 	t.done = true
 	t.flight.Leave()
-	if t.cancel != nil {
-		t.cancel()
+	if inner := t.inner.Load(); inner != nil {
+		inner.cancel()
 	}
 }
 
 // Done implements context.Context.
 func (t *trip) Done() <-chan struct{} {
-	if !t.made.Load() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.prepare()
+	if inner := t.inner.Load(); inner != nil {
+		return inner.Done()
 	}
-	return t.inner.Done()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cancellable().Done()
 }
 
-// prepare is for a caller that holds mu.
-func (t *trip) prepare() {
-	if !t.made.Load() {
-		t.inner, t.cancel = context.WithCancel(t.Context)
-		t.made.Store(true)
+// cancellable is for a caller that holds mu.
+func (t *trip) cancellable() *cancellable {
+	inner := t.inner.Load()
+	if inner == nil {
+		inner = new(cancellable)
+		inner.Context, inner.cancel = context.WithCancel(t.Context)
+		t.inner.Store(inner)
 	}
+	return inner
 }
 
 // Err implements context.Context.
@@ -174,8 +177,8 @@ func (t *trip) Err() error { return t.current().Err() }
 func (t *trip) Value(key any) any { return t.current().Value(key) }
 
 func (t *trip) current() context.Context {
-	if t.made.Load() {
-		return t.inner
+	if inner := t.inner.Load(); inner != nil {
+		return inner.Context
 	}
 	return t.Context
 }
