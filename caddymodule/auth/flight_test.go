@@ -229,6 +229,63 @@ func TestFlightIsCutWhenTheStoreIsBack(t *testing.T) {
 	}
 }
 
+// Whatever happens to the store in the middle of a logout: what is in flight
+// ends if the session has ended, and goes on if it has not.
+func TestFlightsSurviveTrouble(t *testing.T) {
+	for _, scope := range []auth.Scope{auth.ScopeSession, auth.ScopeAll} {
+		atEveryCall(t, func(w *troubled, ctx context.Context, g auth.Grant, _, _ string) error {
+			return w.Logout(ctx, proof(g), scope)
+		}, func(w *troubled, g auth.Grant, _, _ string, _ error) {
+			flight := w.board(g)
+			w.sweep()
+			w.sweep()
+			if cut, over := flight.reason() != "", w.request(g) != nil; cut != over {
+				w.t.Errorf("cut: %v, the session is over: %v", cut, over)
+			}
+		})
+	}
+}
+
+// While a logout waits for a store that will refuse it, nothing has ended yet.
+func TestFlightsWaitForTheWrite(t *testing.T) {
+	w := newWorld(t)
+	g := w.signIn(alice, "phone")
+	flight := w.board(g)
+	store := &troubledStore{Store: w.store}
+	w.Service.Store = store
+	store.arm(1, trouble{first: func() error { // the swap, after its read
+		w.store.failAfter(0)
+		w.sweep()
+		return errDisk
+	}})
+	wants(t, w.Logout(t.Context(), proof(g), auth.ScopeSession), auth.CodeStoreUnavailable)
+	if !store.over() {
+		t.Fatal("there was no swap")
+	}
+	if got := flight.reason(); got != "" {
+		t.Errorf("cut by %q for a logout that was not kept", got)
+	}
+}
+
+// A store that could not answer for a while takes nothing off the last words of
+// an end that comes later.
+func TestLastWordsAfterADoubt(t *testing.T) {
+	w := newWorld(t)
+	g := w.signIn(alice, "phone")
+	w.restart()
+	flight := w.board(g)
+	w.store.failAfter(0)
+	w.Sweep(t.Context())
+	w.store.repair()
+	w.sweep()
+	w.clock.pass(time.Minute)
+	wants(t, w.Logout(t.Context(), proof(g), auth.ScopeSession), "")
+	w.Sweep(t.Context())
+	if got := flight.reason(); got != "" {
+		t.Errorf("cut at once: %q", got)
+	}
+}
+
 // A person who types at the very moment when the session has run out is too
 // late: the sweep has seen it over, and nothing revives it.
 func TestActivityRevivesNothing(t *testing.T) {

@@ -45,6 +45,16 @@ func (f *fake) Board(flight *auth.Flight, id auth.SessionID, c auth.Cutter) {
 
 func (f *fake) Active(auth.SessionID, time.Time) { f.active.Add(1) }
 
+// hears waits until the person has sent something.
+func (f *fake) hears(t *testing.T) {
+	t.Helper()
+	for began := time.Now(); f.active.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("nobody hears that the person sends something")
+		}
+	}
+}
+
 func (f *fake) IsOurs(token string) bool { return strings.HasPrefix(token, "ours-") }
 
 func (f *fake) Verify(token string) (auth.Proof, error) {

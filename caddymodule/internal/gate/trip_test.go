@@ -137,9 +137,7 @@ func TestCutEndsEveryHandler(t *testing.T) {
 				answer := f.start(t, method, body)
 				cutter := await(t, "the request", f.fake.boarded)
 				if row.upload {
-					for f.fake.active.Load() == 0 {
-						runtime.Gosched()
-					}
+					f.fake.hears(t)
 				}
 				if err := cutUntil(t, cutter, f.returned); !errors.Is(err, context.Canceled) {
 					t.Errorf("the handler got %v, want what a client who left gives", err)
@@ -159,6 +157,59 @@ func TestCutEndsEveryHandler(t *testing.T) {
 	}
 }
 
+// A sweep that comes late finds a connection that serves the next request.
+func TestLateCutTouchesNothing(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		f := fly(t, http2, func(w http.ResponseWriter, _ *http.Request) error {
+			_, err := io.WriteString(w, "hello")
+			return err
+		})
+		var late []auth.Cutter
+		for range 3 {
+			answer := f.start(t, "GET", nil)
+			late = append(late, await(t, "the request", f.fake.boarded))
+			_ = await(t, "the handler's return", f.returned)
+			resp := await(t, "the answer", answer)
+			if resp == nil {
+				t.Fatal("no answer")
+			}
+			if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "hello" {
+				t.Errorf("got %q, %v", text, err)
+			}
+			for _, cutter := range late {
+				cutter.Cut(auth.EndLogout)
+			}
+		}
+	}
+}
+
+// Whatever a server does about the deadlines: nothing goes through any more, and
+// the answer is broken off.
+func TestNothingGoesThroughAfterACut(t *testing.T) {
+	f := &fake{boarded: make(chan auth.Cutter, 1)}
+	w := httptest.NewRecorder()
+	defer func() {
+		if fault := recover(); fault != http.ErrAbortHandler {
+			t.Errorf("the answer ended with %v", fault)
+		}
+		if w.Body.String() != "before" {
+			t.Errorf("got %q", w.Body)
+		}
+	}()
+	serve(newGate(t, f, nil), w, request(t, "GET", "/x", "Authorization: Bearer ours-good"), func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "before")
+		(<-f.boarded).Cut(auth.EndLogout)
+		_, write := w.Write([]byte("after"))
+		_, copied := io.Copy(w, io.LimitReader(endless{}, 1<<20))
+		flush := http.NewResponseController(w).Flush()
+		for _, err := range []error{write, copied, flush} {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+}
+
 // tardy is a writer as Caddy has one: it sets a deadline of its own right
 // before it writes, here just when the passage has been cut.
 type tardy struct {
@@ -171,6 +222,9 @@ func (w *tardy) Write(b []byte) (int, error) {
 	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(time.Minute))
 	return w.ResponseWriter.Write(b)
 }
+
+// SetWriteDeadline is not for two goroutines at once, as Caddy's is not.
+func (w *tardy) SetWriteDeadline(time.Time) error { panic("it keeps notes of what the handler sets") }
 
 func (w *tardy) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 

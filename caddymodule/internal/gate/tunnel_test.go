@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -100,14 +101,21 @@ func TestCutTellsTheClientWhy(t *testing.T) {
 			if !bytes.Equal(text, row.write) || code != row.code || code != 0 && reason != string(row.reason) {
 				t.Errorf("got %q, %d %q; want %q, %d", text, code, reason, row.write, row.code)
 			}
-			if _, err := d.app.Write(hello); err == nil {
-				t.Error("the app still writes")
+			if _, err := d.app.Write(hello); !errors.Is(err, errCut) {
+				t.Errorf("the app still writes: %v", err)
 			}
-			if _, err := d.app.Read(make([]byte, 10)); err == nil {
-				t.Error("the app still reads")
+			if _, err := d.app.Read(make([]byte, 10)); !errors.Is(err, errCut) {
+				t.Errorf("the app still reads: %v", err)
 			}
 			close(d.leave)
 			await(t, "the end of the handler", d.left)
+			for {
+				if _, err := d.client.Write(hello); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("the connection stays open")
+				} else if err != nil {
+					break
+				}
+			}
 		})
 	}
 }
@@ -117,7 +125,9 @@ func TestCutTellsTheClientWhy(t *testing.T) {
 func TestCutTellsATalkativeClient(t *testing.T) {
 	for range 5 {
 		d := digTunnel(t, 101, "")
+		failed := make(chan bool)
 		go func() {
+			defer close(failed)
 			for frame := frameOf(0x81, 1000, true, false); ; {
 				if _, err := d.client.Write(frame); err != nil {
 					return
@@ -131,10 +141,12 @@ func TestCutTellsATalkativeClient(t *testing.T) {
 			d.app.Close()
 			close(d.leave)
 		}()
-		for d.fake.active.Load() < 10 {
-			time.Sleep(time.Millisecond)
-		}
+		d.fake.hears(t)
 		d.cutter.Cut(auth.EndRevoked)
+		select { // it looks a moment later
+		case <-failed:
+		case <-time.After(50 * time.Millisecond):
+		}
 		if _, code, reason := d.rest(); code != 4401 || reason != "revoked" {
 			t.Fatalf("got %d %q", code, reason)
 		}
