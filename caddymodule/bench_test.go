@@ -171,7 +171,7 @@ var identityHeaders = []string{
 
 // populate puts sessions into the store as sign-ins leave them, and into the
 // table by a request of each.
-func (g *warmGate) populate(t testing.TB, sessions int) {
+func (g *warmGate) populate(t testing.TB, sessions int) (ids []auth.SessionID) {
 	t.Helper()
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	record := func(key string, v any) auth.Write {
@@ -199,8 +199,10 @@ func (g *warmGate) populate(t testing.TB, sessions int) {
 			if _, err := g.app.Authenticate(t.Context(), auth.Proof{SessionID: seat.SessionID, Generation: 1}, auth.Activity); err != nil {
 				t.Fatal(err)
 			}
+			ids = append(ids, seat.SessionID)
 		}
 	}
+	return ids
 }
 
 // BenchmarkGate is the handler alone, with a warm token, in front of a handler

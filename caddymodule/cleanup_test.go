@@ -18,7 +18,7 @@ func appWith(t *testing.T, directory auth.Directory) *App {
 	t.Helper()
 	reader, writer := io.Pipe()
 	t.Cleanup(func() { reader.Close() })
-	e := &engine{address: t.Name(), close: writer, stop: func() {}}
+	e := &engine{address: t.Name(), close: writer, live: auth.NewLive(1), stop: func() {}}
 	if _, _, err := engines.LoadOrNew(e.address, func() (caddy.Destructor, error) { return e, nil }); err != nil {
 		t.Fatal(err)
 	}

@@ -66,3 +66,8 @@ var Meters = meters
 
 // Span begins a span in the trace of the context.
 var Span = span
+
+// CookieOf is what the cookie of a session in its first generation holds.
+func CookieOf(a *App, id auth.SessionID) string {
+	return a.running.Load().engine.vault.Ticket(auth.Ticket{Kind: auth.CookieTicket, SessionID: id, Generation: 1})
+}

@@ -196,7 +196,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	passage.Identify(r) // last: whatever failed before leaves nothing to trust
 	h.publish(r, passage)
 	defer passage.Done()
-	return next.ServeHTTP(passage.Response(w), r)
+	err := next.ServeHTTP(passage.Depart(w, r), r)
+	if passage.Aborted() {
+		panic(http.ErrAbortHandler) // nothing less keeps the server from ending the answer in good order
+	}
+	return err
 }
 
 // admit answers the request, or returns its passage to the next handler. A
@@ -330,42 +334,6 @@ func placeholder(p *gate.Passage, key string) (any, bool) {
 		value = ""
 	}
 	return value, true
-}
-
-// Authenticate, AuthenticateCookie, Verify and IsOurs are the doors that the
-// gate knocks at. They open the store when a request comes before Start.
-
-// Authenticate implements gate.Sessions.
-func (a *App) Authenticate(ctx context.Context, p auth.Proof, use auth.Use) (auth.Identity, error) {
-	rt, err := a.runtime()
-	if err != nil {
-		return auth.Identity{}, err
-	}
-	return rt.service.Authenticate(ctx, p, use)
-}
-
-// AuthenticateCookie implements gate.Sessions.
-func (a *App) AuthenticateCookie(ctx context.Context, value string, use auth.Use, rotate bool) (auth.Identity, string, time.Duration, error) {
-	rt, err := a.runtime()
-	if err != nil {
-		return auth.Identity{}, "", 0, err
-	}
-	return rt.service.AuthenticateCookie(ctx, value, use, rotate)
-}
-
-// Verify implements gate.Tokens.
-func (a *App) Verify(text string) (auth.Proof, error) {
-	rt, err := a.runtime()
-	if err != nil {
-		return auth.Proof{}, err
-	}
-	return rt.tokens.Verify(text)
-}
-
-// IsOurs implements gate.Tokens. Without keys every token may be ours.
-func (a *App) IsOurs(text string) bool {
-	rt, err := a.runtime()
-	return err != nil || rt.tokens.IsOurs(text)
 }
 
 // Interface guards

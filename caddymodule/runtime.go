@@ -21,8 +21,8 @@ import (
 )
 
 // engine is what outlives a configuration: the open store, the table of live
-// sessions over it, and the secrets of the master key. It is shared by all
-// configurations with the same store address.
+// sessions over it with the requests in flight, and the secrets of the master
+// key. It is shared by all configurations with the same store address.
 type engine struct {
 	address string
 	store   auth.Store
@@ -33,6 +33,9 @@ type engine struct {
 	audit   *auditor
 	stop    context.CancelFunc
 	keepers sync.WaitGroup
+
+	mu      sync.Mutex
+	serving []*auth.Service // of the configurations that use it, the newest last
 }
 
 var engines = caddy.NewUsagePool()
@@ -92,7 +95,32 @@ func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
 	e.keepers.Go(func() {
 		e.audit.keep(keep, touchEvery, func(err error) { log.Error("the audit's head stays as it was", "error", err) })
 	})
+	e.keepers.Go(func() { auth.Patrol(keep, e.newest) })
 	return e, nil
+}
+
+// join makes a configuration's rules those for what is in flight.
+func (e *engine) join(s *auth.Service) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.serving = append(e.serving, s)
+}
+
+// part is the end of a configuration: after a reload of the old one, and of the
+// new one when it could not start.
+func (e *engine) part(s *auth.Service) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.serving = slices.DeleteFunc(e.serving, func(other *auth.Service) bool { return other == s })
+}
+
+func (e *engine) newest() *auth.Service {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.serving) == 0 {
+		return nil
+	}
+	return e.serving[len(e.serving)-1]
 }
 
 func openVault(m Store, masterKey string) (*vault.Vault, error) {
@@ -124,10 +152,12 @@ func (e *engine) sameKey(m Store, masterKey string) error {
 }
 
 // Destruct writes the last touches and closes the store, when the last
-// configuration has let go.
+// configuration has let go. What is still in flight ends: nobody could tell
+// any more that its session has.
 func (e *engine) Destruct() error {
 	e.stop()
 	e.keepers.Wait()
+	e.live.CutAll()
 	return e.close.Close()
 }
 
@@ -148,6 +178,7 @@ func (rt *runtime) close(ctx context.Context) error {
 	if directory, ok := rt.directory.(io.Closer); ok {
 		err = errors.Join(err, directory.Close())
 	}
+	rt.engine.part(rt.service)
 	_, released := engines.Delete(rt.engine.address)
 	return errors.Join(err, released)
 }
@@ -202,11 +233,13 @@ func (a *App) compose(e *engine) (*runtime, error) {
 	queue := sender.NewQueue(sender.Options{Senders: a.senders, Screen: a.risk, Country: phone.Country, Tried: tried, Log: a.log})
 	subscribers := a.subscribe(e)
 	text := func(code, to, locale string) (string, string) { return a.texts.For(code, phone.Country(to), locale) }
-	return &runtime{engine: e, tokens: keys, queue: queue, subscribers: subscribers, directory: directory, service: &auth.Service{
+	service := &auth.Service{
 		Settings: a.settings, Store: e.store, Live: e.live, Health: e.health, Secrets: e.vault,
 		Outbox: queue, Directory: directory, Text: text, Notice: a.texts.Notice, Reaches: queue.Reaches,
 		Tell: subscribers.tell, Step: traceStep, Now: time.Now, Log: a.log,
-	}}, nil
+	}
+	e.join(service)
+	return &runtime{engine: e, tokens: keys, queue: queue, subscribers: subscribers, directory: directory, service: service}, nil
 }
 
 // isTestNumber reports whether a number signs in with a fixed code.

@@ -1,6 +1,9 @@
 package auth
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // What the tests of this package see of its inside.
 
@@ -30,4 +33,19 @@ func ChangeSession(ctx context.Context, s Store, id SessionID, change func(*Sess
 // ReadUser reads a user's record.
 func ReadUser(ctx context.Context, s Store, id uint64) (User, bool, error) {
 	return read[User](ctx, s, userKey(id))
+}
+
+// InFlight counts the requests on board.
+func (l *Live) InFlight() (n int) {
+	l.eachFlight(func(*liveShard, *Flight) { n++ })
+	return n
+}
+
+// Crowd puts sessions into the shard of another, all used at an instant.
+func (l *Live) Crowd(beside SessionID, n int, at time.Time) {
+	for range n {
+		id := NewSessionID()
+		id[0] = beside[0]
+		l.insert(entry{id: id, usedAt: at.UnixMilli()}, l.stamp(id))
+	}
 }

@@ -39,6 +39,9 @@ type liveShard struct {
 	dirty []uint32 // places whose touch the store does not know
 	hand  int      // of the clock that looks for cold entries
 	used  uint64   // touches taken
+	// flights is the first of the requests on their way. Each is linked to the
+	// next, and lies in memory that it needs anyway.
+	flights *Flight
 	// changes counts what happened to sessions of this shard. A read of the
 	// store that saw it grow may be stale, and is done again.
 	changes uint64

@@ -18,6 +18,7 @@ type Passage struct {
 	values [6]string // backing array of the identity headers' slices
 	buffer [64]byte  // backing array of some of the values: at most 20 + 22 + 20 bytes
 	answer Response
+	trip   trip
 }
 
 // Decide finds out whose request it is and whether the rules let it pass.

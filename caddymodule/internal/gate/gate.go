@@ -9,7 +9,7 @@
 //	credential, refusal := g.Credential(r)
 //	passage, refusal := g.Decide(r, credential)
 //	passage.Identify(r)                  // last: nothing that fails leaves an identity
-//	next(passage.Response(w), r)
+//	next(passage.Depart(w, r), r)        // on the way it can be cut
 //	passage.Done()
 //
 // A refusal at any stage goes to g.Refuse.
@@ -25,7 +25,7 @@ import (
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
 
-// Sessions says whether the session behind a credential lives. Both methods
+// Sessions says whether the session behind a credential lives. All methods
 // are safe for concurrent use. A refusal is an *auth.Error; any other error is
 // a fault of ours, which refuses the request and signs nobody out.
 type Sessions interface {
@@ -33,6 +33,11 @@ type Sessions interface {
 	// AuthenticateCookie reads the cookie's value. With rotate it may return a
 	// successor, which the browser is to be given for maxAge.
 	AuthenticateCookie(ctx context.Context, value string, use auth.Use, rotate bool) (id auth.Identity, successor string, maxAge time.Duration, err error)
+	// Board watches over a request of a session until its flight leaves: when
+	// the session ends before, the request is cut.
+	Board(f *auth.Flight, id auth.SessionID, c auth.Cutter)
+	// Active notes that the person has sent something in a request on its way.
+	Active(id auth.SessionID, at time.Time)
 }
 
 // Tokens reads access tokens.

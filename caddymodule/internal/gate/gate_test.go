@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,29 @@ type fake struct {
 	successor string
 	asked     int  // calls that reached the sessions
 	rotate    bool // of the last call
+
+	boarded chan auth.Cutter // who has boarded; nil: nobody looks
+	live    auth.Live        // has those on board
+	active  atomic.Int64     // how often the person has sent something
+}
+
+func (f *fake) Board(flight *auth.Flight, id auth.SessionID, c auth.Cutter) {
+	f.live.Board(flight, id, c)
+	if f.boarded != nil {
+		f.boarded <- c
+	}
+}
+
+func (f *fake) Active(auth.SessionID, time.Time) { f.active.Add(1) }
+
+// hears waits until the person has sent something.
+func (f *fake) hears(t *testing.T) {
+	t.Helper()
+	for began := time.Now(); f.active.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("nobody hears that the person sends something")
+		}
+	}
 }
 
 func (f *fake) IsOurs(token string) bool { return strings.HasPrefix(token, "ours-") }
@@ -148,7 +172,10 @@ func serve(g *Gate, w http.ResponseWriter, r *http.Request, upstream http.Handle
 	}
 	p.Identify(r)
 	defer p.Done()
-	upstream(p.Response(w), r)
+	upstream(p.Depart(w, r), r)
+	if p.Aborted() {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // ask sends a request through and returns the answer and what the upstream saw

@@ -14,30 +14,13 @@ const errorHeader = "Sidegate-Error"
 
 // Response is the writer that the next handler gets. It takes out of the
 // answer what only we may say, however the header is written: with a body, an
-// informational answer, a flush, or the hijack of a connection.
+// informational answer, a flush, or the hijack of a connection. Once the
+// passage is cut nothing more goes through it.
 type Response struct {
 	http.ResponseWriter
-	passage *Passage
-	wrote   bool
-}
-
-// Response wraps the writer for the next handler. Call Done when that returns.
-func (p *Passage) Response(w http.ResponseWriter) *Response {
-	p.answer = Response{ResponseWriter: w, passage: p}
-	return &p.answer
-}
-
-// Done finishes the answer after the next handler: it cleans a header that
-// nobody has written yet, and the trailers.
-func (p *Passage) Done() {
-	if p.answer.ResponseWriter == nil {
-		return
-	}
-	if !p.answer.wrote {
-		p.answer.prepare()
-		return
-	}
-	p.gate.cleanAnswer(p.answer.Header())
+	passage  *Passage
+	wrote    bool
+	switched bool // to the protocol of a WebSocket
 }
 
 // Unwrap is for http.ResponseController.
@@ -53,18 +36,35 @@ func (w *Response) WriteHeader(status int) {
 			w.prepare()
 		}
 	}
+	w.switched = w.switched || status == http.StatusSwitchingProtocols
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *Response) Write(b []byte) (int, error) {
+	if w.passage.isCut() {
+		return 0, errCut
+	}
 	w.begin()
 	return w.ResponseWriter.Write(b)
 }
 
-// ReadFrom keeps the server's way to send a file without copying it.
-func (w *Response) ReadFrom(r io.Reader) (int64, error) {
+// fileChunk is how much is copied between two looks whether the passage is cut.
+const fileChunk = 256 << 10
+
+// ReadFrom keeps the server's own way to copy a file.
+func (w *Response) ReadFrom(r io.Reader) (total int64, err error) {
 	w.begin()
-	return io.Copy(w.ResponseWriter, r) // uses ReadFrom where there is one
+	for !w.passage.isCut() {
+		n, err := io.CopyN(w.ResponseWriter, r, fileChunk) // uses ReadFrom where there is one
+		total += n
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, errCut
 }
 
 // Flush writes what is buffered.
@@ -72,6 +72,9 @@ func (w *Response) Flush() { _ = w.FlushError() }
 
 // FlushError is Flush for http.ResponseController.
 func (w *Response) FlushError() error {
+	if w.passage.isCut() {
+		return errCut
+	}
 	w.begin()
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
@@ -82,7 +85,11 @@ func (w *Response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if !w.wrote {
 		w.passage.gate.cleanAnswer(w.Header())
 	}
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, buffer, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil || !w.passage.trip.underWay() {
+		return conn, buffer, err
+	}
+	return w.passage.dig(conn, buffer, w.switched), buffer, nil
 }
 
 func (w *Response) begin() {

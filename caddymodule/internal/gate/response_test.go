@@ -177,7 +177,7 @@ func TestResponseUnwraps(t *testing.T) {
 	w := httptest.NewRecorder()
 	p := &Passage{gate: newGate(t, &fake{}, nil)}
 	p.Done() // before there is an answer
-	if got := p.Response(w).Unwrap(); got != w {
+	if got := p.Depart(w, request(t, "GET", "/")).Unwrap(); got != w {
 		t.Errorf("got %v", got)
 	}
 }
