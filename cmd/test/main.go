@@ -1,4 +1,5 @@
-// Command test is how Sidegate is tested: `go run ./cmd/test`. It needs Go, Node and git, and apt where there is no Chromium.
+// Command test is how Sidegate is tested: `go run ./cmd/test`. It needs Go, Node and git, and apt where Chromium or nginx
+// are missing.
 //
 //	go run ./cmd/test              # format, vet, staticcheck, every test under the race detector, coverage, the browser's side
 //	go run ./cmd/test -fuzz 60s    # and every fuzz target for a minute each
@@ -47,6 +48,7 @@ func testAll(ctx context.Context, fuzz time.Duration) error {
 	profile := filepath.Join(scratch, "coverage.out")
 
 	steps := []step{
+		{"programs", havePrograms},
 		{"gofmt", gofmt},
 		{"go vet", command("go", "vet", "./...")},
 		{"staticcheck", command("go", "tool", "staticcheck", "./...")},

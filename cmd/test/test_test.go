@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -87,5 +88,24 @@ func TestSourcesOfAClone(t *testing.T) {
 	targets, err := fuzzTargets(t.Context())
 	if want := []fuzzTarget{{".", "FuzzOne"}}; err != nil || !reflect.DeepEqual(targets, want) {
 		t.Errorf("got %v, %v; want %v", targets, err, want)
+	}
+}
+
+func TestOnlyWhatIsMissingIsInstalled(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"inpath", "hidden"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+	got := missing([]program{
+		{"inpath", "", []string{"a"}},
+		{"elsewhere", filepath.Join(dir, "hid*"), []string{"b"}},
+		{"nowhere", "", []string{"c", "d"}},
+		{"gone", filepath.Join(dir, "gone*"), []string{"e"}},
+	})
+	if want := []string{"c", "d", "e"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
