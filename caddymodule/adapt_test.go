@@ -75,11 +75,15 @@ func become(t *testing.T, input string) (outcome string, failure bool) {
 	return indented.String(), false
 }
 
-// load provisions a configuration as `caddy validate` does. The key's file is
-// one of the test's.
+// load provisions a configuration as `caddy validate` does. Files of
+// secrets are one of the test's.
 func load(t *testing.T, config []byte) error {
 	t.Helper()
-	config = bytes.ReplaceAll(config, []byte("/etc/sidegate/master.key"), []byte(os.Getenv("KEY_FILE")))
+	for _, name := range []string{
+		"/etc/sidegate/master.key", "/run/credentials/sidegate.service/master.key", "/run/secrets/sidegate/master.key", "/run/secrets/sidegate/sms.secret",
+	} {
+		config = bytes.ReplaceAll(config, []byte(name), []byte(os.Getenv("KEY_FILE")))
+	}
 	var parsed caddy.Config
 	if err := json.Unmarshal(config, &parsed); err != nil {
 		t.Fatal(err)

@@ -248,16 +248,18 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 	}
 }
 
-func TestExampleCaddyfile(t *testing.T) {
-	text, err := os.ReadFile("../Caddyfile.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if outcome, failure := become(t, string(text)); failure {
-		t.Error(outcome)
-	}
-	if formatted := caddyfile.Format(text); !bytes.Equal(formatted, text) {
-		t.Errorf("caddy fmt changes it to:\n%s", formatted)
+func TestExampleCaddyfiles(t *testing.T) {
+	prepareEnvironment(t)
+	for _, name := range []string{
+		"../Caddyfile.example", "../docs/deploy/Caddyfile", "../docs/deploy/container.Caddyfile", "../docs/deploy/forward-auth/Caddyfile",
+	} {
+		text := readPage(t, name)
+		if outcome, failure := become(t, text); failure {
+			t.Errorf("%s: %s", name, outcome)
+		}
+		if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
+			t.Errorf("caddy fmt changes %s to:\n%s", name, formatted)
+		}
 	}
 }
 

@@ -17,13 +17,14 @@ type program struct {
 
 // Playwright's own download of Chromium is no part of a distribution that
 // anybody keeps up to date. Of MariaDB the packages without a service are
-// enough. PostgreSQL has none such: where its package starts a server, that one
-// listens on the usual port, which no test uses.
+// enough. PostgreSQL and nginx have none such: where their packages start a server,
+// that one listens on the usual port, which no test uses.
 var programs = []program{
 	{"chromium", "", []string{"chromium", "fonts-noto-core"}},
 	{"postgres", "/usr/lib/postgresql/*/bin/postgres", []string{"postgresql"}},
 	{"mariadbd", "/usr/sbin/mariadbd", []string{"mariadb-server-core"}},
 	{"my_print_defaults", "", []string{"mariadb-client-core"}}, // for mariadb-install-db
+	{"nginx", "/usr/sbin/nginx", []string{"nginx-light"}},
 }
 
 func (p program) isThere() bool {
