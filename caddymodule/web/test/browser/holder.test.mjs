@@ -138,14 +138,20 @@ describe("a tab that holds the lock", () => {
     // A page that others wait for is thrown out of the cache, as one would be that has the connection for events.
     const { tabs: [away, other] } = await signedIn(site, 2, { profile, options: { events: false } });
     await away.show();
-    await away.evaluate(() => {
-      window.kept = false;
-      addEventListener("pageshow", ({ persisted }) => (window.kept = persisted));
-    });
-    await away.goto(`${site.url}/elsewhere`);
-    await other.evaluate(() => client.getAccessToken({ force: true }));
-    await away.back();
-    await until("the page from the cache", () => away.evaluate(() => window.kept));
+    const leaveAndReturn = async () => {
+      await away.evaluate(() => {
+        window.back = "";
+        addEventListener("pageshow", ({ persisted }) => (window.back = persisted ? "kept" : "anew"));
+      });
+      await away.goto(`${site.url}/elsewhere`);
+      await other.evaluate(() => client.getAccessToken({ force: true }));
+      await away.back();
+      return until("the page is back", () => away.evaluate(() => window.back ?? "anew").catch(() => ""));
+    };
+    // A busy browser may keep no page, once: then it is loaded anew.
+    let back = await leaveAndReturn();
+    for (let n = 1; n < 5 && back !== "kept"; n++) back = await leaveAndReturn();
+    assert.equal(back, "kept");
     const { access_token } = await stored(other);
     await until("its newest token", async () => (await away.evaluate(() => client.getAccessToken())) === access_token);
 
