@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/metrics"
 	"github.com/sidegate/sidegate/caddymodule/internal/notify"
 )
 
@@ -16,6 +17,7 @@ import (
 type subscribers struct {
 	herald   *herald
 	outboxes []*notify.Outbox
+	counters []metrics.Subscriber // of the outboxes
 }
 
 // subscribe opens the outboxes. What earlier configurations, and other nodes,
@@ -23,9 +25,12 @@ type subscribers struct {
 func (a *App) subscribe(e *engine) *subscribers {
 	s := &subscribers{herald: a.herald}
 	for i, n := range a.notifiers {
+		name := a.notifierName(i)
+		counter := meters.Subscriber(name)
+		s.counters = append(s.counters, counter)
 		s.outboxes = append(s.outboxes, notify.Open(notify.Options{
 			Store: e.store, Key: "notify/" + e.vault.Index("notify", n.Address()), Wants: n.Wants, Post: n.Notify,
-			Timeout: n.Limit(), Counter: meters.Subscriber(a.notifierName(i)), Log: a.log.With("notify", a.notifierName(i)),
+			Timeout: n.Limit(), Counter: counter, Log: a.log.With("notify", name),
 		}))
 	}
 	return s
@@ -70,8 +75,9 @@ func (s *subscribers) tell(e auth.Event) {
 
 // close ends all deliveries. What waits in the store goes on waiting.
 func (s *subscribers) close(ctx context.Context) (err error) {
-	for _, b := range s.outboxes {
+	for i, b := range s.outboxes {
 		err = errors.Join(err, b.Close(ctx))
+		s.counters[i].Gone()
 	}
 	return err
 }
