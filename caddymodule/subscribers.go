@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
 	"github.com/sidegate/sidegate/caddymodule/internal/metrics"
@@ -81,6 +80,3 @@ func (s *subscribers) close(ctx context.Context) (err error) {
 	}
 	return err
 }
-
-// handlersWait bounds how long a reload waits for event handlers.
-const handlersWait = 2 * time.Second
