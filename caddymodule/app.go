@@ -220,7 +220,7 @@ func (*App) Stop() error { return nil }
 // stays open while another configuration uses it.
 func (a *App) Cleanup() error {
 	if a.herald != nil {
-		defer a.herald.stop(handlersWait)
+		defer a.herald.stop()
 	}
 	rt := a.running.Load()
 	if rt == nil {

@@ -60,6 +60,8 @@ func TestEventsTellOfAnEndElsewhere(t *testing.T) {
 	until(t, lines, ":")
 	wants(t, "changing the device", s.do("PUT", apiPath+"/device", `{"device_name":"Telephone"}`, "Authorization", bearer(phone)), 200, "")
 	until(t, lines, "event: session.changed")
+	s.signIn("+46701234567") // on a device that is new
+	until(t, lines, "event: session.changed")
 	wants(t, "ending it from the desk", s.do("DELETE", apiPath+"/sessions/"+phone.SessionID, nil, "Authorization", bearer(desk)), 204, "")
 	until(t, lines, "event: session.ended")
 	if got, want := until(t, lines, "data:"), `data: {"session_id":"`+phone.SessionID+`","end_reason":"revoked"}`; got != want {

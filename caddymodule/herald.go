@@ -33,9 +33,13 @@ type herald struct {
 	ended    chan struct{} // closed when the goroutine has ended
 }
 
-// heraldRoom is how many events may wait: what happens in some seconds on a busy
-// site.
-const heraldRoom = 4096
+const (
+	// heraldRoom is how many events may wait: what happens in some seconds on a
+	// busy site.
+	heraldRoom = 4096
+	// handlersWait bounds how long a reload waits for handlers.
+	handlersWait = 2 * time.Second
+)
 
 // newHerald subscribes to the moment at which all apps run: before it, nobody
 // may look at who has subscribed to what.
@@ -107,7 +111,7 @@ func (h *herald) pass(e auth.Event) {
 
 // stop takes no more events and waits for the handlers of those that wait, but
 // not for ever: what waits behind one that hangs is dropped when that ends.
-func (h *herald) stop(wait time.Duration) {
+func (h *herald) stop() {
 	if h.stopped.Swap(true) {
 		return
 	}
@@ -115,7 +119,7 @@ func (h *herald) stop(wait time.Duration) {
 	close(h.stopping)
 	select {
 	case <-h.ended:
-	case <-time.After(wait):
+	case <-time.After(handlersWait):
 		h.left.Store(true)
 		h.log.Warn("an event handler is still busy; events that wait behind it are dropped", "events", len(h.waiting))
 	}

@@ -35,6 +35,7 @@ func (s *site) engine() any {
 
 // reload loads a configuration over the running one.
 func (s *site) reload(global, gate string) error {
+	s.loads++
 	return caddy.Load(adapt(s.t, s.config(global, gate, "")), true)
 }
 

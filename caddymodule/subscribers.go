@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/metrics"
 	"github.com/sidegate/sidegate/caddymodule/internal/notify"
 )
 
@@ -17,6 +17,7 @@ type subscribers struct {
 	record   func(auth.Event)
 	herald   *herald
 	outboxes []*notify.Outbox
+	counters []metrics.Subscriber // of the outboxes
 }
 
 // subscribe opens the outboxes. What earlier configurations, and other nodes,
@@ -27,9 +28,12 @@ func (a *App) subscribe(e *engine) *subscribers {
 		herald: a.herald,
 	}
 	for i, n := range a.notifiers {
+		name := a.notifierName(i)
+		counter := meters.Subscriber(name)
+		s.counters = append(s.counters, counter)
 		s.outboxes = append(s.outboxes, notify.Open(notify.Options{
 			Store: e.store, Key: "notify/" + e.vault.Index("notify", n.Address()), Wants: n.Wants, Post: n.Notify,
-			Timeout: n.Limit(), Counter: meters.Subscriber(a.notifierName(i)), Log: a.log.With("notify", a.notifierName(i)),
+			Timeout: n.Limit(), Counter: counter, Log: a.log.With("notify", name),
 		}))
 	}
 	return s
@@ -75,11 +79,9 @@ func (s *subscribers) tell(e auth.Event) {
 
 // close ends all deliveries. What waits in the store goes on waiting.
 func (s *subscribers) close(ctx context.Context) (err error) {
-	for _, b := range s.outboxes {
+	for i, b := range s.outboxes {
 		err = errors.Join(err, b.Close(ctx))
+		s.counters[i].Gone()
 	}
 	return err
 }
-
-// handlersWait bounds how long a reload waits for event handlers.
-const handlersWait = 2 * time.Second

@@ -18,7 +18,9 @@ type bounded struct {
 	seen map[string]bool
 }
 
-func (b *bounded) inc(values ...string) {
+func (b *bounded) inc(values ...string) { b.add(1, values...) }
+
+func (b *bounded) add(n float64, values ...string) {
 	key := strings.Join(values, "\x00")
 	b.mu.Lock()
 	if b.seen == nil {
@@ -30,5 +32,5 @@ func (b *bounded) inc(values ...string) {
 		b.seen[key] = true
 	}
 	b.mu.Unlock()
-	b.vec.WithLabelValues(values...).Inc()
+	b.vec.WithLabelValues(values...).Add(n)
 }

@@ -16,6 +16,7 @@ func (m *Set) Event(e auth.Event) {
 		m.requested.WithLabelValues(e.Channel).Inc()
 	case auth.EventCodeDelivered:
 		m.delivered.inc(orUnknown(e.Country))
+		m.verified.add(0, orUnknown(e.Country)) // a share of none is there too
 	case auth.EventCodeUndelivered:
 		m.undelivered.inc(causeOf(e))
 	case auth.EventSendBlocked, auth.EventVerifyBlocked:

@@ -20,7 +20,12 @@ type Subscriber struct {
 }
 
 // Subscriber returns the counters of one. Its name is one of a configuration's.
-func (m *Set) Subscriber(name string) Subscriber { return Subscriber{m, name} }
+func (m *Set) Subscriber(name string) Subscriber {
+	for _, cause := range []string{DroppedFull, DroppedOld, DroppedStore} {
+		m.dropped.WithLabelValues(name, cause)
+	}
+	return Subscriber{m, name}
+}
 
 // Dropped counts events that it will not get.
 func (s Subscriber) Dropped(cause string, n int) {

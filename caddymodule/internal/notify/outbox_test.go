@@ -123,8 +123,10 @@ func crash(b *Outbox, store *switchable) {
 type switchable struct {
 	auth.Store
 	mu  sync.Mutex
-	err error
+	err error // errHangs: calls end with their context
 }
+
+var errHangs = errors.New("hangs")
 
 func newStore() *switchable { return &switchable{Store: memstore.New(time.Now)} }
 
@@ -134,24 +136,28 @@ func (s *switchable) set(err error) {
 	s.err = err
 }
 
-func (s *switchable) broken() error {
+func (s *switchable) broken(ctx context.Context) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
+	err := s.err
+	s.mu.Unlock()
+	switch err {
+	case nil:
 		return nil
+	case errHangs:
+		<-ctx.Done()
 	}
-	return errors.Join(auth.ErrUnavailable, s.err)
+	return errors.Join(auth.ErrUnavailable, err)
 }
 
 func (s *switchable) Get(ctx context.Context, keys ...string) ([]auth.Record, error) {
-	if err := s.broken(); err != nil {
+	if err := s.broken(ctx); err != nil {
 		return nil, err
 	}
 	return s.Store.Get(ctx, keys...)
 }
 
 func (s *switchable) Swap(ctx context.Context, v auth.Version, w auth.Write) (auth.Version, error) {
-	if err := s.broken(); err != nil {
+	if err := s.broken(ctx); err != nil {
 		return 0, err
 	}
 	return s.Store.Swap(ctx, v, w)
@@ -366,6 +372,38 @@ func TestStoreFailsAtTell(t *testing.T) {
 		if sum := dropped["store"] + dropped["full"]; sum != more+2 {
 			t.Errorf("of %d that were lost %d were counted: %v", more+2, sum, dropped)
 		}
+	})
+}
+
+// Attack: who measures how long an answer takes learns of a number what an event
+// about it costs. So what strangers cause waits for no store; and what is about
+// a user does not wait for one that hangs for long.
+func TestTellIsQuick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, r, l := newStore(), new(receiver), newLedger()
+		b := node(store, r, l)
+		synctest.Wait()
+		store.set(errHangs)
+		for _, row := range []struct {
+			event auth.Event
+			most  time.Duration
+		}{
+			{auth.Event{Name: auth.EventSendBlocked, At: time.Now(), Cause: "suppressed", Subject: "s", ClientIP: "192.0.2.1"}, 0},
+			{auth.Event{Name: auth.EventTokenRefused, At: time.Now(), SessionID: sessionA}, 0},
+			{ended(sessionA, "logout"), writeWait},
+		} {
+			began := time.Now()
+			b.Tell(row.event)
+			if took := time.Since(began); took > row.most {
+				t.Errorf("%s took %v, want at most %v", row.event.Name, took, row.most)
+			}
+		}
+		store.set(nil)
+		after(time.Minute)
+		if got := len(r.take()); got != 3 {
+			t.Errorf("%d of 3 were told in the end", got)
+		}
+		closed(t, b)
 	})
 }
 
