@@ -74,7 +74,7 @@ func (e *Exec) Send(ctx context.Context, m auth.Message) error {
 	case err == nil || errors.Is(err, exec.ErrWaitDelay): // it left a child behind, but ended well
 		return nil
 	}
-	if text := discreet(complaint.String(), m); text != "" {
+	if text := discreet(complaint.kept.String(), m); text != "" {
 		err = fmt.Errorf("%w: %s", err, text)
 	}
 	var exit *exec.ExitError
@@ -94,16 +94,17 @@ func environment() []string {
 	return env
 }
 
-// head keeps the beginning of what is written to it.
+// head keeps the beginning of what is written to it. The buffer is not embedded:
+// io.Copy would find its ReadFrom, which knows no limit.
 type head struct {
-	bytes.Buffer
-	max int
+	kept bytes.Buffer
+	max  int
 }
 
 // Write takes everything and keeps what there is room for, so that the command
 // never waits for a reader.
 func (h *head) Write(p []byte) (int, error) {
-	h.Buffer.Write(p[:min(len(p), max(0, h.max-h.Len()))])
+	h.kept.Write(p[:min(len(p), max(0, h.max-h.kept.Len()))])
 	return len(p), nil
 }
 
