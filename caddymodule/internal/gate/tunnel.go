@@ -34,7 +34,7 @@ const (
 	// lingering is how long a client is given to read why its connection closes.
 	// Closed at once, bytes of its own that nobody has read would make the
 	// system throw away what it has not read yet.
-	lingering = 250 * time.Millisecond
+	lingering = 500 * time.Millisecond
 )
 
 // dig puts the tunnel around a connection and its buffers.
