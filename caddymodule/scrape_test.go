@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sidegate/sidegate/caddymodule"
+	"github.com/sidegate/sidegate/caddymodule/auth"
 )
 
 // scrapeOwn reads our own metrics of this process, without their prefix.
@@ -259,6 +260,15 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	for name, own := range got.own {
 		if own && !found[name] {
 			t.Errorf("docs/metrics.md does not explain %s", name)
+		}
+	}
+}
+
+func TestEveryEventIsDocumented(t *testing.T) {
+	_, table, _ := strings.Cut(readPage(t, "../docs/metrics.md"), "\n## Events\n")
+	for _, name := range auth.EventNames {
+		if !strings.Contains(table, "`"+string(name)+"`") {
+			t.Errorf("docs/metrics.md does not explain the event %s", name)
 		}
 	}
 }
