@@ -29,7 +29,7 @@ type WebhookNotifier struct {
 	// How long the app may take to answer, 100ms to 30s. Default: 5s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 	// Which events, or * for all. Default: session_started, session_ended,
-	// token_reused, new_device and user_created. Each one about a user costs a
+	// token_reused, new_device, user_created, user_banned and user_deleted. Each one about a user costs a
 	// write of the store that its request waits for.
 	Events []string `json:"events,omitempty"`
 
@@ -40,6 +40,7 @@ type WebhookNotifier struct {
 // standardEvents are those that an app needs to keep in step with its users.
 var standardEvents = []auth.EventName{
 	auth.EventSessionStarted, auth.EventSessionEnded, auth.EventTokenReused, auth.EventNewDevice, auth.EventUserCreated,
+	auth.EventUserBanned, auth.EventUserDeleted,
 }
 
 // CaddyModule returns the Caddy module information.
