@@ -59,7 +59,7 @@ func (a *App) problem(w http.ResponseWriter, r *http.Request, err error) {
 // operators are the routes over an open store.
 func (a *App) operators(rt *runtime) http.Handler {
 	return admin.New(admin.Config{
-		Service: rt.service, ParsePhone: a.readPhone, KnownCountry: phone.KnownCountry,
+		Service: rt.service, ParsePhone: a.readPhone, MaskPhone: phone.Mask, KnownCountry: phone.KnownCountry,
 		Keys: rt.keys, RotateKeys: rt.tokens.Rotate, Senders: rt.senders, Store: a.storeInfo,
 		Doctor: rt.examine, AuditHead: func() any { return rt.engine.audit.Head() }, Problem: a.problem,
 	})

@@ -127,7 +127,7 @@ type order struct {
 // orders are one of each route, in an order that makes sense. {session} is one
 // of user 1.
 var orders = []order{
-	{"GET", "users", "", 200, `"phone":"+46701234567"`, ""},
+	{"GET", "users", "", 200, `"phone":"+•••••••••67"`, ""},
 	{"POST", "users", `{"auth_user_id":4711,"phone":"+46 70 999 88 77","user_roles":["vip"]}`, 201, `"auth_user_id":4711`, "user_created"},
 	{"POST", "users", `{"phone":"+46709998876"}`, 201, `"auth_user_id":4712`, "user_created"},
 	{"POST", "users/find", `{"phone":"+46709998877"}`, 200, `"auth_user_id":4711`, ""},

@@ -60,12 +60,12 @@ func words(command string) (words []string) {
 
 // commandLines are every command, in an order that makes sense.
 var commandLines = []commandLine{
-	{"users list", "+46701234567", false},
+	{"users list", "+•••••••••67", false},
 	{"users list --limit 1", "There may be more: --after 1", false},
 	{"users list --role nobody", "ID  PHONE", false},
 	{"users list --limit 0", "limit must be a number from 1 to 1000. (invalid_request)", true},
-	{"users get 1", "+46701234567", false},
-	{"users get +46701234567 --json", `"auth_user_id":1,"phone":"+46701234567"`, false},
+	{"users get 1", "+•••••••••67", false},
+	{"users get +46701234567 --json", `"auth_user_id":1,"phone":"+•••••••••67"`, false},
 	{"users get 99", "There is no user with this id. (not_found)", true},
 	{"users get +46709999999", "No user has this number. (not_found)", true},
 	{"users get x", "no user's id", true},
@@ -86,7 +86,7 @@ var commandLines = []commandLine{
 	{"users ban 4711 --for ever", "no duration", true},
 	{"users ban 4711 --for 1h --until 2099-01-01T00:00:00Z", "not both", true},
 	{"users unban 4711", "4711", false},
-	{"users reopen 1", "+46701234567", false},
+	{"users reopen 1", "+•••••••••67", false},
 	{"users reopen 99", "not_found", true},
 	{"users unlock 1", "forgotten", false},
 	{"users unlock +46700000001", "forgotten", false},
@@ -226,8 +226,8 @@ func TestExitCodes(t *testing.T) {
 		code    int
 		says    string
 	}{
-		{"sidegate users get 1" + at, 0, "+46701234567"},
-		{"sidegate users get 1 --config " + file + " --adapter caddyfile", 0, "+46701234567"},
+		{"sidegate users get 1" + at, 0, "+•••••••••67"},
+		{"sidegate users get 1 --config " + file + " --adapter caddyfile", 0, "+•••••••••67"},
 		{"sidegate users get 99" + at, 1, "Error: There is no user with this id. (not_found)"},
 		{"sidegate users ban 1 --for ever" + at, 2, "Error: --for"},
 		{"sidegate users get" + at, 2, "usage:"},

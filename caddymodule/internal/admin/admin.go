@@ -22,6 +22,8 @@ type Config struct {
 	Service *auth.Service
 	// ParsePhone gives a number its E.164 form, or refuses it.
 	ParsePhone func(text string) (string, error)
+	// MaskPhone hides all but the last two digits of a number.
+	MaskPhone func(e164 string) string
 	// KnownCountry reports whether two capital letters are a country.
 	KnownCountry func(country string) bool
 

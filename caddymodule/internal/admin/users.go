@@ -10,7 +10,7 @@ import (
 // userAnswer is a user as operators see them.
 type userAnswer struct {
 	ID        uint64     `json:"auth_user_id"`
-	Phone     string     `json:"phone"` // in full
+	Phone     string     `json:"phone"` // masked: operators' screens and scripts' logs are read by many
 	Type      string     `json:"user_type"`
 	Roles     []string   `json:"user_roles"`
 	CreatedAt time.Time  `json:"created_at"`
@@ -25,7 +25,7 @@ type userAnswer struct {
 func (a *Admin) answerOf(u auth.User) userAnswer {
 	state := a.Service.StateOf(u)
 	answer := userAnswer{
-		ID: u.ID, Phone: u.Phone, Type: u.Type, Roles: list(u.Roles), CreatedAt: u.CreatedAt.UTC(), Sessions: state.Sessions,
+		ID: u.ID, Phone: a.MaskPhone(u.Phone), Type: u.Type, Roles: list(u.Roles), CreatedAt: u.CreatedAt.UTC(), Sessions: state.Sessions,
 		Banned: state.Banned, Reason: state.BanReason, Until: state.BannedUntil, Detached: u.Detached,
 	}
 	if !u.SignedIn.IsZero() {
