@@ -10,6 +10,7 @@ type frames struct {
 	have    int    // bytes of the next frame's head
 	left    uint64 // bytes of the current frame's payload that are to come
 	control bool   // the current frame is close, ping or pong
+	closed  bool   // a frame was close
 }
 
 // follow takes the next bytes, and reports whether any is more than the
@@ -67,6 +68,7 @@ func (f *frames) begin() {
 	f.have = 0
 	first := f.head[0] // a control frame is whole, so its first bit is set
 	f.control = first == 0x88 || first == 0x89 || first == 0x8a
+	f.closed = f.closed || first == 0x88
 }
 
 // between reports whether the last frame is complete, so that another may follow.

@@ -34,7 +34,7 @@ const (
 	// lingering is how long a client is given to read why its connection closes.
 	// Closed at once, bytes of its own that nobody has read would make the
 	// system throw away what it has not read yet.
-	lingering = 500 * time.Millisecond
+	lingering = 250 * time.Millisecond
 )
 
 // dig puts the tunnel around a connection and its buffers.
@@ -43,7 +43,7 @@ func (p *Passage) dig(conn net.Conn, buffer *bufio.ReadWriter, webSocket bool) n
 	buffer.Writer.Reset(t)
 	early, _ := buffer.Reader.Peek(buffer.Reader.Buffered())
 	early = slices.Clone(early)
-	t.received(early)
+	t.received(len(early), t.up.follow(early))
 	buffer.Reader.Reset(io.MultiReader(bytes.NewReader(early), t))
 	_, _ = buffer.Reader.Peek(len(early)) // for those who ask what is Buffered
 	p.trip.mu.Lock()
@@ -53,22 +53,24 @@ func (p *Passage) dig(conn net.Conn, buffer *bufio.ReadWriter, webSocket bool) n
 }
 
 // Read reads from the client. After a cut it takes what comes and passes
-// nothing on.
+// nothing on, until the client has closed too.
 func (t *tunnel) Read(b []byte) (int, error) {
 	for {
 		n, err := t.Conn.Read(b)
+		said := t.up.follow(b[:n])
 		switch {
 		case !t.shut.Load():
-			t.received(b[:n])
+			t.received(n, said)
 			return n, err
-		case err != nil:
+		case err != nil, t.up.closed:
+			_ = t.Conn.Close()
 			return 0, errCut
 		}
 	}
 }
 
-func (t *tunnel) received(b []byte) {
-	if len(b) > 0 && (!t.webSocket || t.up.follow(b)) {
+func (t *tunnel) received(n int, said bool) {
+	if said || n > 0 && !t.webSocket {
 		t.passage.active()
 	}
 }

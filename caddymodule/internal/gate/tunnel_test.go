@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
@@ -121,28 +122,46 @@ func TestCutTellsTheClientWhy(t *testing.T) {
 	}
 }
 
-// A client who has not yet read what was written before still reads why: a
-// connection that is closed with unread bytes in it takes back what it has said
-// (RFC 2525, section 2.17).
-func TestCutTellsASlowClient(t *testing.T) {
-	d := digTunnel(t, 101, "")
-	_ = d.client.(*net.TCPConn).SetReadBuffer(16384)
-	if _, err := d.client.Write(frameOf(0x81, 5, true, false)); err != nil { // nobody reads it
-		t.Fatal(err)
+// After the close frame the connection stays for a moment: one that is closed
+// with unread bytes in it takes back what the client has not read yet (RFC 2525,
+// section 2.17). A client that closes too ends the wait.
+func TestCutLingers(t *testing.T) {
+	for name, row := range map[string]struct {
+		answer []byte
+		wait   time.Duration
+	}{
+		"the client says nothing":   {nil, lingering},
+		"the client goes on":        {frameOf(0x81, 3, true, false), lingering},
+		"the client closes as well": {append(frameOf(0x81, 3, true, false), frameOf(0x88, 2, true, false)...), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := net.Pipe()
+				tun := &tunnel{Conn: server, webSocket: true}
+				tun.shut.Store(true)
+				tun.closing.Add(1)
+				go tun.close(auth.EndLogout)
+				go func() { // as a proxy does
+					if _, err := tun.Read(make([]byte, 100)); !errors.Is(err, errCut) {
+						t.Errorf("the app got %v", err)
+					}
+				}()
+				if _, err := io.ReadFull(client, make([]byte, len(closeFrame(auth.EndLogout)))); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				_, _ = client.Write(row.answer)
+				_, _ = io.ReadAll(client)
+				if waited := time.Since(began); waited != row.wait {
+					t.Errorf("closed after %v, want %v", waited, row.wait)
+				}
+				time.Sleep(lingering) // until nothing is left
+			})
+		})
 	}
-	written := bytes.Repeat(frameOf(0x82, 60000, false, false), 3) // more than the client has room for
-	if _, err := d.app.Write(written); err != nil {
-		t.Fatal(err)
-	}
-	d.cutter.Cut(auth.EndRevoked)
-	if text, code, reason := d.rest(); !bytes.Equal(text, written) || code != 4401 || reason != "revoked" {
-		t.Errorf("got %d bytes, then %d %q", len(text), code, reason)
-	}
-	d.app.Close()
-	close(d.leave)
 }
 
-// One who never stops sending reads it too, and none of it reaches the app.
+// A client who never stops sending reads why, and the app reads no more.
 func TestCutTellsATalkativeClient(t *testing.T) {
 	for range 5 {
 		d := digTunnel(t, 101, "")
