@@ -56,10 +56,11 @@ type App struct {
 	// once. Default: nobody. The handlers of Caddy's events app hear of all.
 	NotifyRaw []json.RawMessage `json:"notify,omitempty" caddy:"namespace=sidegate.notifiers inline_key=notifier"`
 
-	OTP      OTP      `json:"otp,omitzero"`      // one-time codes
-	Limits   Limits   `json:"limits,omitzero"`   // how often things may happen
-	Tokens   Tokens   `json:"tokens,omitzero"`   // access and refresh tokens
-	Sessions Sessions `json:"sessions,omitzero"` // how long a sign-in lasts
+	OTP       OTP       `json:"otp,omitzero"`       // one-time codes
+	Limits    Limits    `json:"limits,omitzero"`    // how often things may happen
+	Tokens    Tokens    `json:"tokens,omitzero"`    // access and refresh tokens
+	Sessions  Sessions  `json:"sessions,omitzero"`  // how long a sign-in lasts
+	Retention Retention `json:"retention,omitzero"` // how long records outlive their use
 
 	store     Store
 	directory Directory

@@ -224,6 +224,7 @@ func (a *App) words() words {
 		"limits":     section(a.Limits.words()),
 		"tokens":     section(a.Tokens.words()),
 		"sessions":   section(a.Sessions.words()),
+		"retention":  section(a.Retention.words()),
 	}
 }
 
@@ -277,6 +278,14 @@ func (s *Sessions) words() words {
 		"idle_timeout": checked(durationWord(&s.IdleTimeout), check),
 		"max_lifetime": checked(durationWord(&s.MaxLifetime), check),
 		"max_per_user": checked(numberWord(&s.MaxPerUser), check),
+	}
+}
+
+func (r *Retention) words() words {
+	check := func() error { return r.validate() }
+	return words{
+		"sessions": checked(durationWord(&r.Sessions), check),
+		"devices":  checked(durationWord(&r.Devices), check),
 	}
 }
 

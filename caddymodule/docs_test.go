@@ -30,6 +30,7 @@ var blocks = map[string]string{
 	"limits":            "{\n sidegate {\n limits {\n%s\n}\n}\n}",
 	"tokens":            "{\n sidegate {\n tokens {\n%s\n}\n}\n}",
 	"sessions":          "{\n sidegate {\n sessions {\n%s\n}\n}\n}",
+	"retention":         "{\n sidegate {\n retention {\n%s\n}\n}\n}",
 	"store badger":      "{\n sidegate {\n store badger {\n%s\n}\n}\n}",
 	"sender webhook":    "{\n sidegate {\n sender webhook https://a.example {\n%s\n}\n}\n}",
 	"sender twilio":     "{\n sidegate {\n sender twilio {\n%s\n}\n}\n}",

@@ -64,6 +64,16 @@ func (g guarded) List(ctx context.Context, prefix, after string, limit int) ([]a
 	return guard(ctx, g.log, metrics.List, prefix, func(ctx context.Context) ([]auth.Listed, error) { return lister.List(ctx, prefix, after, limit) })
 }
 
+// Snapshot implements auth.Snapshotter, where the store is one. It has no
+// deadline: whoever receives a backup sets the pace.
+func (g guarded) Snapshot(ctx context.Context, visit func(auth.Write) error) error {
+	snapshotter, ok := g.store.(auth.Snapshotter)
+	if !ok {
+		return fmt.Errorf("%w: this store cannot show one moment of all its records", auth.ErrUnavailable)
+	}
+	return snapshotter.Snapshot(ctx, visit)
+}
+
 // guard carries a call out. key is one of those it is about.
 func guard[T any](ctx context.Context, log *slog.Logger, o metrics.Operation, key string, call func(context.Context) (T, error)) (v T, err error) {
 	ctx, end := span(ctx, "store."+o.String(), "record", kindOf(key))

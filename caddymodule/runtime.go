@@ -230,6 +230,7 @@ func (a *App) compose(e *engine) (*runtime, error) {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	a.invite()
+	e.live.Retain(a.settings.SessionRetention)
 	queue := sender.NewQueue(sender.Options{Senders: a.senders, Screen: a.risk, Country: phone.Country, Tried: tried, Log: a.log})
 	subscribers := a.subscribe(e)
 	text := func(code, to, locale string) (string, string) { return a.texts.For(code, phone.Country(to), locale) }

@@ -66,6 +66,25 @@ type Sessions struct {
 	MaxPerUser int `json:"max_per_user,omitempty"`
 }
 
+// Retention is how long records are kept that nobody needs any more to sign in.
+// A record is removed by an expiry that it was written with: another setting
+// holds for a record from when it is next written.
+type Retention struct {
+	// How long a session's record outlives its session, 1h to 3650d; for so long
+	// its owner learns how it ended. Default: 30d.
+	Sessions caddy.Duration `json:"sessions,omitempty"`
+	// How long a device is remembered after its last sign-in, 1d to 3650d; after
+	// that it counts as a new one. Default: 400d.
+	Devices caddy.Duration `json:"devices,omitempty"`
+}
+
+func (r Retention) validate() error {
+	if err := between("sessions", r.Sessions, caddy.Duration(time.Hour), caddy.Duration(3650*day)); err != nil {
+		return err
+	}
+	return between("devices", r.Devices, caddy.Duration(day), caddy.Duration(3650*day))
+}
+
 const day = 24 * time.Hour
 
 // between refuses a value outside its range; zero is the default, and allowed.
@@ -166,6 +185,7 @@ func (a *App) validate() error {
 	}{
 		{"otp", a.OTP.validate()}, {"limits", a.Limits.validate()},
 		{"tokens", a.Tokens.validate()}, {"sessions", a.Sessions.validate()},
+		{"retention", a.Retention.validate()},
 	} {
 		if section.err != nil {
 			return fmt.Errorf("%s: %w", section.key, section.err)
@@ -215,7 +235,8 @@ func (a *App) rules() (auth.Settings, error) {
 		Limits: limits, AppName: a.AppName,
 		AccessTTL: or(a.Tokens.AccessTTL, 15*time.Minute), RefreshGrace: 30 * time.Second,
 		IdleTimeout: or(a.Sessions.IdleTimeout, 7*day), MaxLifetime: or(a.Sessions.MaxLifetime, 30*day),
-		MaxPerUser: orInt(a.Sessions.MaxPerUser, 10),
+		MaxPerUser:       orInt(a.Sessions.MaxPerUser, 10),
+		SessionRetention: or(a.Retention.Sessions, 30*day), DeviceRetention: or(a.Retention.Devices, 400*day),
 	}
 	if a.Tokens.RefreshGrace != nil {
 		s.RefreshGrace = time.Duration(*a.Tokens.RefreshGrace)

@@ -1,12 +1,9 @@
 package auth
 
 import (
+	"cmp"
 	"context"
-	"time"
 )
-
-// deviceRetention is how long a device is remembered after its last sign-in.
-const deviceRetention = 400 * 24 * time.Hour
 
 // UpdateDevice changes what is known of the device of the owner's session. The
 // push token belongs to the session, and goes when it ends.
@@ -33,7 +30,7 @@ func (s *Service) UpdateDevice(ctx context.Context, owner Proof, in DeviceInput)
 			return Write{}, errUnchanged
 		}
 		v.PushToken = in.PushToken
-		return Write{Expires: v.ExpiresAt.Add(sessionRetention)}, nil
+		return Write{Expires: s.sessionGone(v.ExpiresAt)}, nil
 	})
 	s.Live.watchers.wake(e.id)
 	return d, v.PushToken != "", err
@@ -56,7 +53,7 @@ func (s *Service) saveDevice(ctx context.Context, user uint64, in DeviceInput) (
 			}
 		}
 		d.UpdatedAt = now
-		return Write{Expires: now.Add(deviceRetention)}, nil
+		return Write{Expires: now.Add(cmp.Or(s.Settings.DeviceRetention, deviceRetention))}, nil
 	})
 	return d, made, err
 }

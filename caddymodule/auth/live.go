@@ -22,6 +22,8 @@ type Live struct {
 	watchers watchers
 	perShard int
 
+	retained atomic.Int64 // how long touches outlive their sessions; see Retain
+
 	era     atomic.Uint32          // sessions of an earlier one are over
 	blocks  atomic.Pointer[blocks] // what gets no codes; nil: nothing is known to
 	written atomic.Uint64          // touches that the store has got

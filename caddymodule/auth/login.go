@@ -131,7 +131,7 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, c C
 	}
 	_, err := update(ctx, s.Store, sessionKey(v.ID), func(stored *Session, _ bool) (Write, error) {
 		*stored = v
-		return Write{Expires: v.ExpiresAt.Add(sessionRetention)}, nil
+		return Write{Expires: s.sessionGone(v.ExpiresAt)}, nil
 	})
 	if err != nil {
 		return Grant{}, err

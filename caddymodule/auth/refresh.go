@@ -85,11 +85,11 @@ func (s *Service) rotate(ctx context.Context, t Ticket) (entry, error) {
 			// while the disk still works.
 			s.Live.end(v.ID, EndReused, false)
 			v.over(EndReused, now)
-			return Write{Expires: now.Add(sessionRetention), Ending: true}, nil
+			return Write{Expires: s.sessionGone(now), Ending: true}, nil
 		}
 		v.Generation++
 		v.RotatedAt = now
-		return Write{Expires: v.ExpiresAt.Add(sessionRetention)}, nil
+		return Write{Expires: s.sessionGone(v.ExpiresAt)}, nil
 	})
 	if err != nil {
 		if verdict == stepReuse {

@@ -26,6 +26,10 @@ type Settings struct {
 	IdleTimeout  time.Duration // a session without activity ends
 	MaxLifetime  time.Duration // a session ends, whatever happens
 	MaxPerUser   int           // live sessions of one user
+
+	// How long a session's record outlives it, and a device's its last sign-in;
+	// zero: 30 and 400 days.
+	SessionRetention, DeviceRetention time.Duration
 }
 
 // OTP are the rules for codes.

@@ -189,7 +189,7 @@ func (s *Service) writeEnd(ctx context.Context, id SessionID, reason EndReason) 
 		}
 		now := s.now()
 		v.over(reason, now)
-		return Write{Expires: now.Add(sessionRetention), Ending: true}, nil
+		return Write{Expires: s.sessionGone(now), Ending: true}, nil
 	})
 	return v, ended && err == nil, err
 }

@@ -76,6 +76,16 @@ type Listed struct {
 	Record
 }
 
+// Snapshotter is what a Store may be as well: one that can show all it holds as
+// of one moment, for backups.
+type Snapshotter interface {
+	// Snapshot calls visit with each record, as the Write that makes it, until
+	// visit returns an error, which then comes back wrapped. All records are of
+	// one moment after the call began; writes go on meanwhile and are not seen.
+	// visit may take as long as it likes, and may keep the value.
+	Snapshot(ctx context.Context, visit func(Write) error) error
+}
+
 // ErrConflict says that a record has changed since it was read.
 var ErrConflict = errors.New("record has changed")
 

@@ -54,7 +54,7 @@ func (l *Live) Flush(ctx context.Context, store Store) error {
 	const batch = 500 // of at most two writes each
 	for len(touches) > 0 {
 		part := touches[:min(batch, len(touches))]
-		if err := store.Put(ctx, writesOf(part)); err != nil {
+		if err := store.Put(ctx, writesOf(part, l.retention())); err != nil {
 			for _, t := range touches {
 				l.markDirty(t.id)
 			}
@@ -68,13 +68,13 @@ func (l *Live) Flush(ctx context.Context, store Store) error {
 
 // writesOf are the touches themselves and, once a day, when their users were
 // there: a session's touch goes with it, and a user is kept for ever.
-func writesOf(touches []touchOf) []Write {
+func writesOf(touches []touchOf, retention time.Duration) []Write {
 	writes := make([]Write, len(touches))
 	used := map[uint64]Touch{}
 	for i, t := range touches {
 		writes[i] = Write{
 			Key: touchKey(t.id), Value: t.touch.encode(),
-			Expires: time.UnixMilli(t.expiresAt).Add(sessionRetention),
+			Expires: time.UnixMilli(t.expiresAt).Add(retention),
 		}
 		if t.newDay {
 			used[t.userID] = Touch{LastAccess: max(used[t.userID].LastAccess, t.touch.LastAccess)}
@@ -110,10 +110,6 @@ func (l *Live) Keep(ctx context.Context, store Store, every time.Duration, repor
 		}
 	}
 }
-
-// sessionRetention is how long a session's record outlives it, so that its
-// owner still learns how it ended.
-const sessionRetention = 30 * 24 * time.Hour
 
 func sessionKey(id SessionID) string { return "session/" + id.String() }
 func touchKey(id SessionID) string   { return "touch/" + id.String() }

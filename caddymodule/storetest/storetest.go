@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) auth.Store)
 		{"a write sets the expiry anew", expiryMoves},
 		{"a record can be written that has expired already", writtenExpired},
 		{"list walks what begins with a prefix", lists},
+		{"a snapshot is of one moment", snapshots},
 		{"any sequence of operations behaves like a map", model},
 	} {
 		t.Run(c.name, func(t *testing.T) {

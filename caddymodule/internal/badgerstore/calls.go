@@ -53,6 +53,12 @@ func (c *calls) close() <-chan struct{} {
 	return c.idle
 }
 
+func (c *calls) closing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
 // run carries f out while the context lasts. Badger knows no context and may
 // stall on a slow disk, so f has a goroutine of its own; when the caller has
 // gone, f still ends, and Close waits for it.

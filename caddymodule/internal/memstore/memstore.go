@@ -104,6 +104,34 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) (out 
 	return out, nil
 }
 
+// Snapshot implements auth.Snapshotter.
+func (s *Store) Snapshot(ctx context.Context, visit func(auth.Write) error) error {
+	for _, w := range s.all() {
+		if err := given(ctx); err != nil {
+			return err
+		}
+		if err := visit(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) all() (all []auth.Write) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(s.records)) {
+		if r, ok := s.live(key); ok {
+			w := auth.Write{Key: key, Value: clone(r.value)}
+			if r.expires != 0 {
+				w.Expires = time.UnixMilli(r.expires)
+			}
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
 // live returns the record of a key, and the zero record when there is none.
 func (s *Store) live(key string) (record, bool) {
 	r, ok := s.records[key]
@@ -161,6 +189,7 @@ func given(ctx context.Context, writes ...auth.Write) error {
 func clone(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }
 
 var (
-	_ auth.Store  = (*Store)(nil)
-	_ auth.Lister = (*Store)(nil)
+	_ auth.Store       = (*Store)(nil)
+	_ auth.Lister      = (*Store)(nil)
+	_ auth.Snapshotter = (*Store)(nil)
 )
