@@ -133,9 +133,9 @@ type membership struct {
 // memberFor is how long after its last sign-in a number counts as a customer's.
 const memberFor = DeviceProofLife
 
-func (s *Service) memberKey(phone string) string {
-	return "member/" + s.Secrets.Index("member", phone)
-}
+func (s *Service) memberKey(phone string) string { return memberKey(s.Secrets, phone) }
+
+func memberKey(s Secrets, phone string) string { return "member/" + s.Index("member", phone) }
 
 func (s *Service) isMember(ctx context.Context, phone string) (bool, error) {
 	_, exists, err := read[membership](ctx, s.Store, s.memberKey(phone))

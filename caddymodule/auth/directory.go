@@ -51,6 +51,8 @@ func (d *LocalDirectory) Resolve(ctx context.Context, phone, _ string) (Account,
 	return Account{UserID: id}, err
 }
 
+const counterKey = "counter/user"
+
 // DefaultRoles are those of new users.
 func (d *LocalDirectory) DefaultRoles() []string { return d.Roles }
 
@@ -68,7 +70,7 @@ func (d *LocalDirectory) keepUser(ctx context.Context, id uint64, phone string) 
 func (d *LocalDirectory) created() time.Time { return d.Now().UTC().Truncate(time.Millisecond) }
 
 func (d *LocalDirectory) draw(ctx context.Context) (uint64, error) {
-	c, err := update(ctx, d.Store, "counter/user", func(c *counter, _ bool) (Write, error) {
+	c, err := update(ctx, d.Store, counterKey, func(c *counter, _ bool) (Write, error) {
 		c.Last = max(c.Last+1, d.FirstID)
 		return Write{}, nil
 	})

@@ -40,6 +40,10 @@ const (
 	EventBlockAdded      EventName = "block_added" // of a country or a prefix
 	EventBlockRemoved    EventName = "block_removed"
 	EventKeysRotated     EventName = "keys_rotated"
+	EventUsersImported   EventName = "users_imported" // one for each import; After: how many
+	EventUserExported    EventName = "user_exported"  // all that is held on one person
+	EventUsersExported   EventName = "users_exported"
+	EventBackupMade      EventName = "backup_made" // it has begun
 )
 
 // EventNames are all that there is to hear of.

@@ -17,9 +17,9 @@ type phoneEntry struct {
 	UserID uint64 `json:"auth_user_id"`
 }
 
-func (d *LocalDirectory) phoneKey(phone string) string {
-	return "phone/" + d.Secrets.Index("phone", phone)
-}
+func (d *LocalDirectory) phoneKey(phone string) string { return phoneKey(d.Secrets, phone) }
+
+func phoneKey(s Secrets, phone string) string { return "phone/" + s.Index("phone", phone) }
 
 // holder is the user who has a number; 0 when it is free. A user whose record
 // is still to be made has it too. at is the version of the number's entry.

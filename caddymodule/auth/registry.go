@@ -102,7 +102,7 @@ func (d *LocalDirectory) reserve(ctx context.Context, u User) (User, error) {
 	if u.ID == 0 {
 		u.ID, err = d.draw(ctx)
 	} else {
-		_, err = update(ctx, d.Store, "counter/user", func(c *counter, _ bool) (Write, error) {
+		_, err = update(ctx, d.Store, counterKey, func(c *counter, _ bool) (Write, error) {
 			if c.Last >= u.ID {
 				return Write{}, errUnchanged
 			}

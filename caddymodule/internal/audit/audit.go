@@ -140,4 +140,8 @@ var words = map[auth.EventName]string{
 	auth.EventBlockAdded:      "authz_admin",
 	auth.EventBlockRemoved:    "authz_admin",
 	auth.EventKeysRotated:     "authz_admin",
+	auth.EventUsersImported:   "user_created",
+	auth.EventUserExported:    "sensitive_read",
+	auth.EventUsersExported:   "sensitive_read",
+	auth.EventBackupMade:      "sensitive_read",
 }

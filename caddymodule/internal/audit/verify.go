@@ -24,7 +24,13 @@ type Report struct {
 // after the other. want is a head that must be there, or nil when none is known:
 // then lines may be missing at the end.
 func Verify(log io.Reader, want *Head) (Report, error) {
-	v := verifier{open: map[string]int{}, hashes: map[string]bool{"": true}}
+	return Read(log, want, func(Entry, string) {})
+}
+
+// Read is Verify, and gives visit each line of the audit with its hash. What
+// visit saw is worth something only when the report then has no faults.
+func Read(log io.Reader, want *Head, visit func(line Entry, hash string)) (Report, error) {
+	v := verifier{open: map[string]int{}, hashes: map[string]bool{"": true}, visit: visit}
 	lines := bufio.NewScanner(log)
 	lines.Buffer(nil, maxLine)
 	for n := 1; lines.Scan(); n++ {
@@ -41,6 +47,7 @@ type verifier struct {
 	Report
 	open   map[string]int  // the place of a chain in Heads
 	hashes map[string]bool // of all lines so far
+	visit  func(Entry, string)
 }
 
 func (v *verifier) fault(format string, args ...any) {
@@ -67,6 +74,7 @@ func (v *verifier) line(n int, text []byte) {
 		v.fault("line %d: altered", n)
 	}
 	v.hashes[outer.Hash] = true
+	v.visit(entry, outer.Hash)
 	place, known := v.open[entry.Chain]
 	if !known {
 		v.begin(n, entry)

@@ -1,0 +1,236 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Restoration fills an empty store from a backup. It is used by one goroutine,
+// while nobody else has the store.
+type Restoration struct {
+	store   Store
+	secrets Secrets
+	since   *Aftermath
+	kept    time.Duration // how long a session's record outlives it
+
+	batch   []Write
+	holders []uint64 // whom the numbers of the backup lead to
+	last    uint64   // the highest id that was given until the backup
+	gone    map[SessionID]bool
+	// Restored counts what is in the store now, Ended the sessions that the
+	// aftermath has ended.
+	Restored, Ended int
+}
+
+// NewRestoration begins to fill a store. What its records' keys hide is hidden
+// by other secrets than where the backup was made, or by the same.
+func NewRestoration(store Store, secrets Secrets, since *Aftermath) *Restoration {
+	return &Restoration{store: store, secrets: secrets, since: since, kept: sessionRetention, gone: map[SessionID]bool{}}
+}
+
+// restoreBatch is how many records are written at once.
+const restoreBatch = 500
+
+// Add puts a record of the backup in its place, in whatever order they come.
+func (r *Restoration) Add(ctx context.Context, w Write) error {
+	w, keep, err := r.adapt(w)
+	if err != nil || !keep {
+		return err
+	}
+	return r.put(ctx, w)
+}
+
+func (r *Restoration) put(ctx context.Context, w Write) error {
+	r.Restored++
+	if r.batch = append(r.batch, w); len(r.batch) < restoreBatch {
+		return nil
+	}
+	return r.flush(ctx)
+}
+
+func (r *Restoration) flush(ctx context.Context) error {
+	if len(r.batch) == 0 {
+		return nil
+	}
+	err := r.store.Put(ctx, r.batch)
+	r.batch = r.batch[:0]
+	return err
+}
+
+// adapt makes a record of the backup one of the new store's. A kind that it does
+// not know has no keys that hide anything, and stays as it is.
+func (r *Restoration) adapt(w Write) (_ Write, keep bool, err error) {
+	kind := kindOf(w.Key)
+	switch kind {
+	case "phone":
+		return w, false, r.lead(w)
+	case "user":
+		return r.user(w)
+	case "session":
+		return r.session(w)
+	case "touch":
+		return w, !r.forgotten(w.Key), nil
+	case "device", "used":
+		user, err := userIn(w.Key)
+		return w, !r.since.deleted[user], err
+	case "counter":
+		var c counter
+		err := decode(w.Value, &c)
+		r.last = max(r.last, c.Last)
+		return w, false, err // see count
+	case "keys":
+		return w, !r.since.keys, nil
+	case "audit":
+		return w, false, nil // the audit of the new store is a chain of its own
+	}
+	return w, passing[kind] == "", nil
+}
+
+// lead remembers whom a number leads to. The number itself stands in the user's
+// record alone, so Finish makes the new record of it.
+func (r *Restoration) lead(w Write) error {
+	var e phoneEntry
+	err := decode(w.Value, &e)
+	r.holders = append(r.holders, e.UserID)
+	return err
+}
+
+func (r *Restoration) user(w Write) (Write, bool, error) {
+	var u User
+	if err := decode(w.Value, &u); err != nil || r.since.deleted[u.ID] {
+		return w, false, err
+	}
+	for i, seat := range u.Sessions {
+		if end, over := r.since.endOf(seat.SessionID, u.ID, seat.DeviceID); over && seat.End == "" {
+			u.Sessions[i].End = end.reason
+		}
+	}
+	if r.since.lifted[u.ID] {
+		u.Ban = nil
+	}
+	if at, banned := r.since.bans[u.ID]; banned {
+		u.Ban = &Ban{Reason: "banned after the backup that was restored", Since: at}
+	}
+	var err error
+	w.Value, err = encode(u)
+	return w, true, err
+}
+
+func (r *Restoration) session(w Write) (Write, bool, error) {
+	var v Session
+	if err := decode(w.Value, &v); err != nil {
+		return w, false, err
+	}
+	if r.since.deleted[v.UserID] {
+		r.gone[v.ID] = true
+		return w, false, nil
+	}
+	end, over := r.since.endOf(v.ID, v.UserID, v.DeviceID)
+	if !over || v.EndReason != "" {
+		return w, true, nil
+	}
+	r.Ended++
+	v.over(end.reason, end.at)
+	w.Expires = end.at.Add(r.kept)
+	var err error
+	w.Value, err = encode(v)
+	return w, true, err
+}
+
+// forgotten reports whether a touch is of a session that was left out. One that
+// comes before its session stays, says nothing of a person, and expires.
+func (r *Restoration) forgotten(key string) bool {
+	id, ok := ParseSessionID(strings.TrimPrefix(key, "touch/"))
+	return ok && r.gone[id]
+}
+
+// count has ids go on above all that were given until and after the backup: the
+// app knows them as somebody's.
+func (r *Restoration) count(ctx context.Context) error {
+	last := max(r.last, r.since.highest)
+	if last == 0 {
+		return nil
+	}
+	value, err := encode(counter{last})
+	if err != nil {
+		return err
+	}
+	return r.put(ctx, Write{Key: counterKey, Value: value})
+}
+
+func userIn(key string) (uint64, error) {
+	_, rest, _ := strings.Cut(key, "/")
+	rest, _, _ = strings.Cut(rest, "/")
+	id, err := strconv.ParseUint(rest, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("reading the key of a %s: %w", kindOf(key), errRecordFormat)
+	}
+	return id, nil
+}
+
+// Finish writes what follows from the rest: the numbers' records, and who is a
+// customer.
+func (r *Restoration) Finish(ctx context.Context) error {
+	if err := r.count(ctx); err != nil {
+		return err
+	}
+	if err := r.flush(ctx); err != nil {
+		return err
+	}
+	for len(r.holders) > 0 {
+		part := r.holders[:min(len(r.holders), restoreBatch)]
+		r.holders = r.holders[len(part):]
+		if err := r.leadBack(ctx, part); err != nil {
+			return err
+		}
+	}
+	if err := r.flush(ctx); err != nil {
+		return err
+	}
+	return r.store.Sync(ctx)
+}
+
+func (r *Restoration) leadBack(ctx context.Context, holders []uint64) error {
+	keys := make([]string, len(holders))
+	for i, id := range holders {
+		keys[i] = userKey(id)
+	}
+	records, err := r.store.Get(ctx, keys...)
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		if record.Version == 0 {
+			continue // deleted
+		}
+		var u User
+		if err := decode(record.Value, &u); err != nil {
+			return err
+		}
+		if err := r.number(ctx, u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Restoration) number(ctx context.Context, u User) error {
+	if u.Phone == "" || !u.Deleted.IsZero() || !u.Detached.IsZero() {
+		return nil // the number leads elsewhere, or nowhere
+	}
+	entry, err := encode(phoneEntry{u.ID})
+	if err != nil {
+		return err
+	}
+	if err := r.put(ctx, Write{Key: phoneKey(r.secrets, u.Phone), Value: entry}); err != nil || u.SignedIn.IsZero() {
+		return err
+	}
+	note, err := encode(membership{u.SignedIn})
+	if err != nil {
+		return err
+	}
+	return r.put(ctx, Write{Key: memberKey(r.secrets, u.Phone), Value: note, Expires: u.SignedIn.Add(memberFor)})
+}
