@@ -8,13 +8,16 @@ import (
 	"github.com/sidegate/sidegate/caddymodule/auth"
 	"github.com/sidegate/sidegate/caddymodule/internal/admin"
 	"github.com/sidegate/sidegate/caddymodule/internal/api"
+	"github.com/sidegate/sidegate/caddymodule/internal/backup"
 	"github.com/sidegate/sidegate/caddymodule/internal/command"
 	"github.com/sidegate/sidegate/caddymodule/internal/phone"
 )
 
 func init() {
 	caddy.RegisterModule(Admin{})
-	command.Register(examineFile, verifyAudit)
+	command.Register(command.Offline{
+		Examine: examineFile, VerifyAudit: verifyAudit, NewKey: backup.NewKey, VerifyBackup: verifyBackup, Restore: restore,
+	})
 }
 
 // Admin puts the operators' routes below /sidegate/ of Caddy's admin endpoint.
@@ -62,6 +65,7 @@ func (a *App) operators(rt *runtime) http.Handler {
 		Service: rt.service, ParsePhone: a.readPhone, MaskPhone: phone.Mask, KnownCountry: phone.KnownCountry,
 		Keys: rt.keys, RotateKeys: rt.tokens.Rotate, Senders: rt.senders, Store: a.storeInfo,
 		Doctor: rt.examine, AuditHead: func() any { return rt.engine.audit.Head() }, Problem: a.problem,
+		CheckLock: func(l admin.Lock) error { return backup.Lock(l).Check() }, Backup: rt.engine.backup,
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,8 +23,13 @@ type auditor struct {
 	*audit.Chain
 	store auth.Store
 	key   string
-	kept  audit.Head // what the store has
+
+	mu   sync.Mutex // of saving
+	kept audit.Head // what the store has
 }
+
+// auditPrefix begins the keys of the audits' heads, one for each machine.
+const auditPrefix = "audit/"
 
 // openAuditor begins a chain after the one that the process before ours on this
 // machine has left.
@@ -32,7 +38,7 @@ func openAuditor(ctx context.Context, store auth.Store) (*auditor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	a := &auditor{store: store, key: "audit/" + host}
+	a := &auditor{store: store, key: auditPrefix + host}
 	records, err := store.Get(ctx, a.key)
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit's head: %w", err)
@@ -64,6 +70,8 @@ func (a *auditor) keep(ctx context.Context, every time.Duration, report func(err
 }
 
 func (a *auditor) save() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	head := a.Head()
 	if head == a.kept || head.N == 0 {
 		return nil

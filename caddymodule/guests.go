@@ -31,6 +31,13 @@ type Store interface {
 	Open(ctx context.Context, seal Sealer, log *slog.Logger) (auth.Store, io.Closer, error)
 }
 
+// Builder is what a Store may be as well: one that can be filled from a backup,
+// while no server has it open.
+type Builder interface {
+	// Build makes a store where there is none, whole or not at all.
+	Build(seal Sealer, log *slog.Logger, fill func(auth.Store) error) error
+}
+
 // Directory is a module in the namespace sidegate.directories. What it makes may
 // be an auth.Mover as well: then users can change their numbers.
 type Directory interface {

@@ -68,6 +68,11 @@ func (s *BadgerStore) Open(_ context.Context, seal Sealer, log *slog.Logger) (au
 	return store, store, nil
 }
 
+// Build implements Builder.
+func (s *BadgerStore) Build(seal Sealer, log *slog.Logger, fill func(auth.Store) error) error {
+	return badgerstore.Build(badgerstore.Options{Path: s.dir, Seal: seal, Log: log}, func(store *badgerstore.Store) error { return fill(store) })
+}
+
 // Size is how many bytes of the disk the files take.
 func (s *BadgerStore) Size() (int64, error) { return badgerstore.Size(s.dir) }
 
@@ -197,5 +202,6 @@ func (l *LocalDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Interface guards
 var (
 	_ Store     = (*BadgerStore)(nil)
+	_ Builder   = (*BadgerStore)(nil)
 	_ Directory = (*LocalDirectory)(nil)
 )

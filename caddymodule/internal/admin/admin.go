@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -35,6 +36,11 @@ type Config struct {
 	Doctor func(r *http.Request) (report any, err error)
 	// AuditHead is the last line of the audit, for JSON.
 	AuditHead func() any
+
+	// CheckLock refuses what no backup can be encrypted for.
+	CheckLock func(l Lock) error
+	// Backup writes a backup, encrypted for the lock.
+	Backup func(ctx context.Context, to io.Writer, l Lock) error
 
 	// Problem writes an error as application/problem+json.
 	Problem func(w http.ResponseWriter, r *http.Request, err error)
@@ -89,6 +95,9 @@ func fromBrowser(h http.Header) bool {
 	return false
 }
 
+// streamed is the answer of an act that has written it itself.
+type streamed struct{}
+
 // created is the answer of an act that made something.
 type created struct{ made any }
 
@@ -96,6 +105,9 @@ func (a *Admin) serve(w http.ResponseWriter, r *http.Request, act act) {
 	answer, err := act(a, &call{Request: r, writer: w, operator: a.Service.As(operatorOf(r))})
 	if err != nil {
 		a.Problem(w, r, err)
+		return
+	}
+	if answer == (streamed{}) {
 		return
 	}
 	status := http.StatusOK

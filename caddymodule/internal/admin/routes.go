@@ -34,5 +34,6 @@ var routes = map[string]act{
 	"POST /sidegate/keys/rotate":   (*Admin).rotateKeys,
 	"GET /sidegate/stats":          (*Admin).stats,
 	"GET /sidegate/audit/head":     func(a *Admin, _ *call) (any, error) { return a.AuditHead(), nil },
+	"POST /sidegate/backup":        (*Admin).backup,
 	"GET /sidegate/doctor":         func(a *Admin, c *call) (any, error) { return a.Doctor(c.Request) },
 }

@@ -50,7 +50,7 @@ func newClient(cmd *cobra.Command) (*client, error) {
 		return new(net.Dialer).DialContext(ctx, parsed.Network, parsed.JoinHostPort(0))
 	}
 	c.http = &http.Client{
-		Timeout: answerTimeout, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
+		Transport:     &http.Transport{DialContext: dial, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c, nil
@@ -59,20 +59,38 @@ func newClient(cmd *cobra.Command) (*client, error) {
 // do makes one request; in becomes the JSON body unless it is nil. It returns
 // the answer's body.
 func (c *client) do(ctx context.Context, method, path string, in any) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	var body io.Reader
+	kind := ""
 	if in != nil {
 		text, err := json.Marshal(in)
 		if err != nil {
 			return nil, fmt.Errorf("encoding request: %w", err)
 		}
-		body = bytes.NewReader(text)
+		body, kind = bytes.NewReader(text), "application/json"
 	}
+	answer, err := c.stream(ctx, method, path, kind, body)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	text, err := io.ReadAll(answer)
+	if err != nil {
+		return nil, unreachable{err}
+	}
+	return text, nil
+}
+
+// stream makes one request, with a body of this kind, and returns the answer as
+// it comes. It takes as long as it takes.
+func (c *client) stream(ctx context.Context, method, path, kind string, body io.Reader) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.origin+"/sidegate/"+path, body)
 	if err != nil {
 		return nil, usageError{err}
 	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	req.Header.Set("Referer", c.origin) // satisfies enforce_origin, and is no Origin
 	if c.by != "" {
@@ -82,15 +100,15 @@ func (c *client) do(ctx context.Context, method, path string, in any) ([]byte, e
 	if err != nil {
 		return nil, unreachable{err}
 	}
+	if resp.StatusCode < 300 {
+		return resp.Body, nil
+	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, unreachable{err}
 	}
-	if resp.StatusCode >= 300 {
-		return nil, refusalOf(resp, text)
-	}
-	return text, nil
+	return nil, refusalOf(resp, text)
 }
 
 // refusal is what the server says instead of doing it.

@@ -4,8 +4,10 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -13,15 +15,26 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Register adds the command to Caddy's. examine looks at configurations that no
-// server need have, and verify at audits.
-func Register(examine Examiner, verify Verifier) {
+// Offline are the acts that need no server.
+type Offline struct {
+	Examine     Examiner
+	VerifyAudit Verifier
+	// NewKey makes a key for backups: the text of its file, and who to encrypt for.
+	NewKey func() (identity, recipient string, err error)
+	// VerifyBackup reads a whole backup, and gives what it has as JSON.
+	VerifyBackup func(file io.Reader, k Key) ([]byte, error)
+	// Restore makes a store of a backup, and gives its report as JSON.
+	Restore func(ctx context.Context, r Restoration) ([]byte, error)
+}
+
+// Register adds the command to Caddy's.
+func Register(o Offline) {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:      "sidegate",
 		Usage:     "<command>",
 		Short:     "Users, sessions, keys and health of a running Sidegate",
 		Long:      long,
-		CobraFunc: func(cmd *cobra.Command) { build(cmd, examine, verify) },
+		CobraFunc: func(cmd *cobra.Command) { build(cmd, o) },
 	})
 }
 
@@ -38,7 +51,7 @@ Exit codes: 0 it is done; 1 the server refused, or doctor found something;
 2 the command line is wrong; 3 no server could be reached.`
 
 // build makes the tree of commands under cmd.
-func build(cmd *cobra.Command, examine Examiner, verify Verifier) {
+func build(cmd *cobra.Command, o Offline) {
 	flags := cmd.PersistentFlags()
 	flags.String("address", "", "Address of Caddy's admin endpoint: HOST:PORT or unix//PATH")
 	flags.StringP("config", "c", "", "Configuration file that names the admin endpoint, when --address is not given")
@@ -49,7 +62,7 @@ func build(cmd *cobra.Command, examine Examiner, verify Verifier) {
 	group(cmd)
 	cmd.AddCommand(
 		userCommands(), sessionCommands(), deviceCommands(), blockCommands(), keyCommands(),
-		statsCommand(), doctorCommand(examine), auditCommands(verify),
+		statsCommand(), doctorCommand(o.Examine), auditCommands(o.VerifyAudit), backupCommands(o), restoreCommand(o.Restore),
 	)
 }
 

@@ -1,0 +1,213 @@
+package auth_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/memstore"
+	"github.com/sidegate/sidegate/caddymodule/internal/vault"
+)
+
+func (w *world) archive() (all []auth.Write) {
+	w.t.Helper()
+	err := auth.Archive(context.Background(), w.store.Store, func(r auth.Write) error {
+		all = append(all, r)
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return all
+}
+
+// elsewhere is a world whose store is made of a backup, under another master key.
+func elsewhere(t *testing.T, w *world, backup []auth.Write, since *auth.Aftermath) (*world, *auth.Restoration) {
+	t.Helper()
+	key := bytes.Repeat([]byte{7, 9}, 16)
+	secrets, err := vault.New(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newWorld(t)
+	n.clock.at = w.clock.Now()
+	n.Secrets, n.local().Secrets = secrets, secrets
+	n.store.Store = memstore.New(n.clock.Now)
+	r := auth.NewRestoration(n.store, secrets, since)
+	for _, record := range backup {
+		if err := r.Add(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return n, r
+}
+
+func (w *world) alive(id auth.SessionID) bool {
+	w.t.Helper()
+	_, err := w.Authenticate(context.Background(), auth.Proof{SessionID: id}, auth.Access)
+	return err == nil
+}
+
+func TestRestoredIsWhatWasThere(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.signIn(alice, "phone"), w.signIn(bob, "laptop")
+	w.start(alice) // a code on its way
+	w.flush()
+	backup := w.archive()
+	for _, r := range backup {
+		if kind, _, _ := strings.Cut(r.Key, "/"); kind == "challenge" || kind == "limit" {
+			t.Errorf("the backup has %s", r.Key)
+		}
+	}
+	n, r := elsewhere(t, w, backup, new(auth.Aftermath))
+	if r.Ended != 0 {
+		t.Errorf("%d sessions ended", r.Ended)
+	}
+	for _, kind := range []string{"user", "session", "touch", "device"} {
+		if before, after := w.records(kind), n.records(kind); before != after || before == "" {
+			t.Errorf("%s: got %q, want %q", kind, after, before)
+		}
+	}
+	if !n.alive(a.Identity.SessionID) || !n.alive(b.Identity.SessionID) {
+		t.Error("a session is gone")
+	}
+	// Under the other key a number leads to the same user, and ids go on.
+	if g := n.signIn(alice, "tablet"); g.Identity.UserID != a.Identity.UserID {
+		t.Errorf("alice is %d, was %d", g.Identity.UserID, a.Identity.UserID)
+	}
+	if g := n.signIn("+46709998877", "phone"); g.Identity.UserID != b.Identity.UserID+1 {
+		t.Errorf("a new user is %d", g.Identity.UserID)
+	}
+}
+
+// records are those of a kind, as text.
+func (w *world) records(kind string) string {
+	var b strings.Builder
+	for _, r := range w.archive() {
+		if strings.HasPrefix(r.Key, kind+"/") {
+			b.WriteString(r.Key + "=" + string(r.Value) + " " + r.Expires.UTC().String() + "\n")
+		}
+	}
+	return b.String()
+}
+
+// Attack: whoever was shut out gets in again with the copy of a store from before.
+func TestNothingThatEndedLivesAgain(t *testing.T) {
+	now := time.Date(2027, 1, 1, 13, 0, 0, 0, time.UTC)
+	for _, row := range []struct {
+		name   string
+		events func(a, b auth.Grant) []auth.Event
+		a, b   bool // live
+		reason auth.EndReason
+	}{
+		{"nothing", func(a, b auth.Grant) []auth.Event { return nil }, true, true, ""},
+		{"a session ended", func(a, b auth.Grant) []auth.Event {
+			return []auth.Event{{Name: auth.EventSessionEnded, SessionID: a.Identity.SessionID, Cause: "logout"}}
+		}, false, true, auth.EndLogout},
+		{"for a reason that nobody knows", func(a, b auth.Grant) []auth.Event {
+			return []auth.Event{{Name: auth.EventSessionEnded, SessionID: a.Identity.SessionID, Cause: "?"}}
+		}, false, true, auth.EndRevoked},
+		{"a token was reused", func(a, b auth.Grant) []auth.Event {
+			return []auth.Event{{Name: auth.EventTokenReused, SessionID: a.Identity.SessionID}}
+		}, false, true, auth.EndReused},
+		{"an operator ended one", func(a, b auth.Grant) []auth.Event {
+			return []auth.Event{{Name: auth.EventSessionsRevoked, Cause: "session", UserID: a.Identity.UserID, SessionID: a.Identity.SessionID}}
+		}, false, true, auth.EndRevoked},
+		{"an operator ended a user's", func(a, b auth.Grant) []auth.Event {
+			return []auth.Event{{Name: auth.EventSessionsRevoked, Cause: "user", UserID: a.Identity.UserID}}
+		}, false, true, auth.EndRevoked},
+		{"an operator ended all", func(a, b auth.Grant) []auth.Event {
+			return []auth.Event{{Name: auth.EventSessionsRevoked, Cause: "all"}}
+		}, false, false, auth.EndRevoked},
+		{"a device was forgotten", func(a, b auth.Grant) []auth.Event {
+			return []auth.Event{{Name: auth.EventDeviceDeleted, UserID: a.Identity.UserID, DeviceID: "phone"}}
+		}, false, true, auth.EndRevoked},
+		{"a user was banned", func(a, b auth.Grant) []auth.Event {
+			return []auth.Event{{Name: auth.EventUserBanned, UserID: a.Identity.UserID}}
+		}, false, true, auth.EndBanned},
+		{"and let in again", func(a, b auth.Grant) []auth.Event {
+			return []auth.Event{{Name: auth.EventUserBanned, UserID: a.Identity.UserID}, {Name: auth.EventUserUnbanned, UserID: a.Identity.UserID}}
+		}, false, true, auth.EndBanned},
+		{"a user was deleted", func(a, b auth.Grant) []auth.Event {
+			return []auth.Event{{Name: auth.EventUserDeleted, UserID: a.Identity.UserID}}
+		}, false, true, ""},
+	} {
+		w := newWorld(t)
+		a, b := w.signIn(alice, "phone"), w.signIn(bob, "laptop")
+		w.flush()
+		since := new(auth.Aftermath)
+		for _, e := range row.events(a, b) {
+			e.At = now
+			since.Hear(e)
+		}
+		n, _ := elsewhere(t, w, w.archive(), since)
+		if n.alive(a.Identity.SessionID) != row.a || n.alive(b.Identity.SessionID) != row.b {
+			t.Errorf("%s: want alice's session %v, bob's %v", row.name, row.a, row.b)
+		}
+		if row.reason != "" && !strings.Contains(n.records("session"), `"end_reason":"`+string(row.reason)+`"`) {
+			t.Errorf("%s: no session has ended with %s: %s", row.name, row.reason, n.records("session"))
+		}
+		if row.name == "a user was banned" {
+			_, err := n.verifyNow(alice)
+			wants(t, err, auth.CodeAccountDisabled)
+		}
+		if row.name == "a user was deleted" && strings.Contains(n.records("user")+n.records("device")+n.records("touch"), alice) {
+			t.Error("a deleted user is back")
+		}
+	}
+}
+
+func (w *world) verifyNow(phone string) (auth.Grant, error) {
+	id, code := w.start(phone)
+	return w.verify(id, code, "new")
+}
+
+func TestWithoutAnAuditAllSessionsEnd(t *testing.T) {
+	w := newWorld(t)
+	a := w.signIn(alice, "phone")
+	keys := auth.Write{Key: "keys/ES256", Value: []byte("\x01{}")}
+	n, r := elsewhere(t, w, append(w.archive(), keys), auth.EndAll(w.clock.Now()))
+	if n.alive(a.Identity.SessionID) || r.Ended != 1 || n.records("keys") != "" {
+		t.Errorf("%d ended", r.Ended)
+	}
+}
+
+// The app knows ids that were given after the backup as somebody's.
+func TestIdsOfTheTimeAfterAreNotGivenAgain(t *testing.T) {
+	w := newWorld(t)
+	w.signIn(alice, "phone")
+	since := new(auth.Aftermath)
+	since.Hear(auth.Event{Name: auth.EventUserCreated, UserID: 41})
+	n, _ := elsewhere(t, w, w.archive(), since)
+	if g := n.signIn(bob, "phone"); g.Identity.UserID != 42 {
+		t.Errorf("bob is %d, want 42", g.Identity.UserID)
+	}
+}
+
+func TestWhatIsLeftToDo(t *testing.T) {
+	since := new(auth.Aftermath)
+	for _, e := range []auth.Event{
+		{Name: auth.EventUserChanged, UserID: 3}, {Name: auth.EventUserChanged, UserID: 4}, {Name: auth.EventUserDeleted, UserID: 4},
+		{Name: auth.EventUserBanned, UserID: 5}, {Name: auth.EventBlockAdded},
+	} {
+		since.Hear(e)
+	}
+	if left := since.Left(); len(left) != 3 || !strings.Contains(left[0], "user 3") || !strings.Contains(left[1], "user 5") {
+		t.Errorf("got %q", left)
+	}
+}
+
+func TestDamagedRecordsAreNotRestored(t *testing.T) {
+	for _, key := range []string{"user/1", "session/x", "phone/x", "counter/user", "device/x/y"} {
+		r := auth.NewRestoration(memstore.New(time.Now), newWorld(t).Secrets, new(auth.Aftermath))
+		if err := r.Add(t.Context(), auth.Write{Key: key, Value: []byte("\x09nonsense")}); err == nil {
+			t.Errorf("%s was taken", key)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package caddymodule
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/audit"
+	"github.com/sidegate/sidegate/caddymodule/internal/backup"
+	"github.com/sidegate/sidegate/caddymodule/internal/command"
+)
+
+// restored is the report of a restore.
+type restored struct {
+	BackupAt time.Time `json:"backup_at"`
+	Records  int       `json:"records"`        // written
+	Ended    int       `json:"sessions_ended"` // that the backup has as live
+	Left     []string  `json:"left"`           // to do by hand
+}
+
+// restore makes the store of a configuration out of a backup. The file is read
+// twice: whole, before anything is made, and again to fill the store.
+func restore(ctx context.Context, r command.Restoration) ([]byte, error) {
+	file, err := os.Open(r.File)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	heads := map[string]audit.Head{}
+	summary, err := backup.Read(file, backup.Key(r.Key), func(w auth.Write) error { return headIn(w, heads) })
+	if err != nil {
+		return nil, err
+	}
+	since := auth.EndAll(time.Now().UTC())
+	if !r.EndAll {
+		if since, err = aftermath(r.Audit, heads, summary.At); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	report := restored{BackupAt: summary.At, Left: since.Left()}
+	err = buildStore(r.Config, func(store auth.Store, secrets auth.Secrets) error {
+		to := auth.NewRestoration(store, secrets, since)
+		_, err := backup.Read(file, backup.Key(r.Key), func(w auth.Write) error { return to.Add(ctx, w) })
+		if err == nil {
+			err = to.Finish(ctx)
+		}
+		report.Records, report.Ended = to.Restored, to.Ended
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return asJSON(report)
+}
+
+// headIn notes how far an audit had come at the backup.
+func headIn(w auth.Write, heads map[string]audit.Head) error {
+	if !strings.HasPrefix(w.Key, auditPrefix) {
+		return nil
+	}
+	var head audit.Head
+	if err := json.Unmarshal(w.Value, &head); err != nil {
+		return fmt.Errorf("reading the audit's head in the backup: %w", err)
+	}
+	heads[head.Hash] = head
+	return nil
+}
+
+// skew is by how much the clocks of nodes may differ. What came so long before
+// the backup is applied once more, which can only end what is over.
+const skew = time.Minute
+
+// aftermath reads the audit of the time after the backup. It must begin before
+// that, be whole and in order; that nothing is cut off its end nobody can tell
+// here.
+func aftermath(files []string, heads map[string]audit.Head, backupAt time.Time) (*auth.Aftermath, error) {
+	log, closeAll, err := openLogs(files)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll()
+	since, fromTheFirst, lines, known := new(auth.Aftermath), false, 0, len(heads) > 0
+	report, err := audit.Read(log, nil, func(line audit.Entry, hash string) {
+		fromTheFirst = fromTheFirst || lines == 0 && line.N == 1 && line.Prev == ""
+		lines++
+		delete(heads, hash)
+		if line.At.After(backupAt.Add(-skew)) {
+			since.Hear(eventOf(line))
+		}
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(report.Faults) > 0:
+		return nil, fmt.Errorf("the audit log is not whole, so it cannot tell which sessions have ended: %s (and %d more); use --end-all-sessions", report.Faults[0], len(report.Faults)-1)
+	case lines == 0:
+		return nil, errors.New("there is no line of the audit in these files; use --end-all-sessions")
+	case len(heads) > 0 || !known && !fromTheFirst:
+		return nil, errors.New("the audit log does not reach back to the backup; add the older files, oldest first, or use --end-all-sessions")
+	}
+	return since, nil
+}
+
+func eventOf(line audit.Entry) auth.Event {
+	id, _ := auth.ParseSessionID(line.SessionID)
+	return auth.Event{Name: auth.EventName(line.Name), At: line.At, Cause: line.Cause, UserID: line.UserID, SessionID: id, DeviceID: line.DeviceID}
+}
+
+// openLogs reads files one after the other, as one log. Caddy compresses those
+// that it has rotated away.
+func openLogs(names []string) (log io.Reader, closeAll func(), err error) {
+	var files []*os.File
+	closeAll = func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+	var parts []io.Reader
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		files = append(files, f)
+		var part io.Reader = f
+		if strings.HasSuffix(name, ".gz") {
+			if part, err = gzip.NewReader(f); err != nil {
+				closeAll()
+				return nil, nil, fmt.Errorf("reading %s: %w", name, err)
+			}
+		}
+		parts = append(parts, part, strings.NewReader("\n"))
+	}
+	return io.MultiReader(parts...), closeAll, nil
+}
+
+// buildStore makes the store of a configuration, and has fill fill it.
+func buildStore(config []byte, fill func(auth.Store, auth.Secrets) error) error {
+	var of struct {
+		Apps map[string]json.RawMessage `json:"apps"`
+	}
+	if err := json.Unmarshal(config, &of); err != nil {
+		return fmt.Errorf("reading the configuration: %w", err)
+	}
+	raw := of.Apps["sidegate"]
+	if raw == nil {
+		raw = json.RawMessage("{}")
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	guest, err := ctx.LoadModuleByID("sidegate", raw)
+	if err != nil {
+		return err
+	}
+	app := guest.(*App)
+	builder, ok := app.store.(Builder)
+	if !ok {
+		return errors.New("this store cannot be restored into; name a store badger")
+	}
+	secrets, err := openVault(app.store, app.masterKey)
+	if err != nil {
+		return err
+	}
+	return builder.Build(secrets, app.log, func(store auth.Store) error { return fill(store, secrets) })
+}
