@@ -159,13 +159,15 @@ func buildStore(config []byte, fill func(auth.Store, auth.Secrets) error) error 
 	if raw == nil {
 		raw = json.RawMessage("{}")
 	}
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-	defer cancel()
-	guest, err := ctx.LoadModuleByID("sidegate", raw)
+	ctx, err := caddy.ProvisionContext(&caddy.Config{AppsRaw: caddy.ModuleMap{"sidegate": raw}})
 	if err != nil {
 		return err
 	}
-	app := guest.(*App)
+	guest, err := ctx.App("sidegate")
+	if err != nil {
+		return err
+	}
+	app := guest.(*App) // it opens nothing until it is started, so there is nothing to clean up
 	builder, ok := app.store.(Builder)
 	if !ok {
 		return errors.New("this store cannot be restored into; name a store badger")

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,11 @@ type Lock struct {
 	Passphrase string `json:"passphrase"`
 }
 
+// backupMade is what an event says of a backup.
+type backupMade struct {
+	For string `json:"for"` // the public key
+}
+
 // backup answers POST /backup with the file.
 func (a *Admin) backup(c *call) (any, error) {
 	var l Lock
@@ -24,7 +30,7 @@ func (a *Admin) backup(c *call) (any, error) {
 	if err := a.CheckLock(l); err != nil {
 		return nil, invalid(err.Error() + ".")
 	}
-	c.operator.Tell(auth.Event{Name: auth.EventBackupMade})
+	c.operator.Tell(auth.Event{Name: auth.EventBackupMade, After: backupMade{cmp.Or(l.Recipient, "a passphrase")}})
 	c.lasting()
 	c.writer.Header().Set("Content-Type", "application/octet-stream")
 	to := &meter{to: c.writer}

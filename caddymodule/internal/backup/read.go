@@ -46,7 +46,7 @@ func Read(from io.Reader, k Key, visit func(auth.Write) error) (Summary, error) 
 	case errors.As(err, &none):
 		return s, errKey
 	case err != nil:
-		return s, fmt.Errorf("%w: %w", errDamaged, err)
+		return s, fmt.Errorf("%w: it has no head of age", errDamaged) // age's error repeats what stands there
 	}
 	lines := bufio.NewScanner(plain)
 	lines.Buffer(nil, maxLine)

@@ -1,0 +1,244 @@
+package caddymodule_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// vaulted is an office whose audit goes to a file, and what it takes to restore
+// it at another place.
+type vaulted struct {
+	*office
+	audit, key, recipient string
+}
+
+func startVaulted(t *testing.T) *vaulted {
+	t.Helper()
+	v := &vaulted{office: newOffice(t, socket(t))}
+	v.audit, v.key = filepath.Join(v.dir, "audit.log"), filepath.Join(v.dir, "backup.key")
+	t.Cleanup(func() { _ = caddy.Stop() })
+	v.load(v.caddyfile("store"))
+	v.recipient = strings.TrimSpace(v.must("backup", "new-key", v.key))
+	return v
+}
+
+const sameKey = "master_key 404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f"
+
+// caddyfile has the store at another place, under the same master key.
+func (v *vaulted) caddyfile(store string) string {
+	config := strings.Replace(v.config(plenty+"\n"+sameKey, ""), "\tsidegate {", fmt.Sprintf(`	log audit {
+		include sidegate.audit
+		format json
+		output file %s
+	}
+	sidegate {`, v.audit), 1)
+	return strings.ReplaceAll(config, filepath.Join(v.dir, "store"), filepath.Join(v.dir, store))
+}
+
+func (v *vaulted) file(name, text string) string {
+	v.t.Helper()
+	name = filepath.Join(v.dir, name)
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		v.t.Fatal(err)
+	}
+	return name
+}
+
+func (v *vaulted) must(args ...string) string {
+	v.t.Helper()
+	out, errs, err := run(args...)
+	if err != nil {
+		v.t.Fatalf("%v: %v %s", args, err, errs)
+	}
+	return out
+}
+
+func (v *vaulted) backup() string {
+	v.t.Helper()
+	return v.file("backup", v.must("backup", "--recipient", v.recipient, "--address", v.address))
+}
+
+func (v *vaulted) restore(file, store string, more ...string) (string, string, error) {
+	v.t.Helper()
+	config := v.file("Caddyfile."+store, v.caddyfile(store))
+	return run(append([]string{"restore", file, "--identity", v.key, "--config", config, "--adapter", "caddyfile"}, more...)...)
+}
+
+// Backup under load, restore elsewhere: users and sessions are equal, and what
+// was ended after the backup stays over.
+func TestRestoreElsewhere(t *testing.T) {
+	v := startVaulted(t)
+	stays, ends := v.signIn("+46701234567"), v.signIn("+46701234568")
+	banned := v.signIn("+46701234569")
+	stop, load := make(chan struct{}), sync.WaitGroup{}
+	load.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				v.signIn(fmt.Sprintf("+4670174%04d", 600+i))
+			}
+		}
+	})
+	file := v.backup()
+	whole := v.must("backup", "verify", file, "--identity", v.key)
+	if !strings.Contains(whole, "The backup is whole") {
+		t.Errorf("verify says %s", whole)
+	}
+	close(stop)
+	load.Wait()
+	before := v.ask("GET", fmt.Sprintf("users/%d", stays.UserID), "")
+	late := v.signIn("+46701234570") // a user of whom the backup knows nothing
+	wants(t, "logout", v.do("POST", apiPath+"/logout", nil, "Authorization", bearer(ends)), 204, "")
+	wants(t, "ban", v.ask("POST", fmt.Sprintf("users/%d/ban", banned.UserID), `{}`), 200, "")
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	out, errs, err := v.restore(file, "elsewhere", "--audit", v.audit)
+	if err != nil || !strings.Contains(out, "The store is made") || !strings.Contains(out, "was banned after the backup") {
+		t.Fatalf("%v %s%s", err, out, errs)
+	}
+	v.load(v.caddyfile("elsewhere"))
+	if after := v.ask("GET", fmt.Sprintf("users/%d", stays.UserID), ""); !bytes.Equal(before.body, after.body) {
+		t.Errorf("got %s, want %s", after.body, before.body)
+	}
+	for name, row := range map[string]struct {
+		tokens
+		status int
+		code   string
+	}{"a session that lived": {stays, 200, ""}, "one that was ended": {ends, 401, "session_revoked"}, "one of a banned user": {banned, 401, "session_revoked"}} {
+		wants(t, name, v.do("GET", apiPath+"/user", nil, "Authorization", bearer(row.tokens)), row.status, row.code)
+	}
+	v.tokens(v.do("POST", apiPath+"/refresh", map[string]any{"refresh_token": stays.Refresh}))
+	wants(t, "a refresh of one that was ended", v.do("POST", apiPath+"/refresh", map[string]any{"refresh_token": ends.Refresh}), 400, "")
+	if again := v.signIn("+46701234567"); again.UserID != stays.UserID {
+		t.Errorf("the user is %d, was %d", again.UserID, stays.UserID)
+	}
+	if fresh := v.signIn("+46701234571"); fresh.UserID <= late.UserID {
+		t.Errorf("a new user is %d, and %d was given before", fresh.UserID, late.UserID)
+	}
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, err := v.restore(file, "elsewhere", "--end-all-sessions"); err == nil || !strings.Contains(errs, "there is a store already") {
+		t.Errorf("over a store: %v %s", err, errs)
+	}
+}
+
+func TestRestoreThatIsRefused(t *testing.T) {
+	v := startVaulted(t)
+	own := v.signIn("+46701234567")
+	file := v.backup()
+	wants(t, "logout", v.do("POST", apiPath+"/logout", nil, "Authorization", bearer(own)), 204, "")
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(v.audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(strings.TrimSpace(string(text)), "\n")
+	other := filepath.Join(v.dir, "other.key")
+	v.must("backup", "new-key", other)
+	backup, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(backup)
+	flipped[len(flipped)/2] ^= 1
+	for _, row := range []struct {
+		name string
+		file string
+		args []string
+		says string
+	}{
+		{"without a word on sessions", file, nil, "must not live again"},
+		{"with two words", file, []string{"--audit", v.audit, "--end-all-sessions"}, "must not live again"},
+		{"an altered audit", file, []string{"--audit", v.file("altered", strings.Replace(string(text), "session_ended", "session_ende_", 1))}, "not whole"},
+		{"a line missing in the middle", file, []string{"--audit", v.file("gap", lines[0]+strings.Join(lines[2:], ""))}, "not whole"},
+		{"an audit of later only", file, []string{"--audit", v.file("late", lines[len(lines)-1])}, "does not reach back"},
+		{"an audit without lines", file, []string{"--audit", v.file("none", "{}\n")}, "no line of the audit"},
+		{"an audit that is not there", file, []string{"--audit", "/nowhere"}, "/nowhere"},
+		{"another key", file, []string{"--end-all-sessions", "--identity", other}, "does not open"},
+		{"a flipped bit", v.file("flipped", string(flipped)), []string{"--end-all-sessions"}, "damaged"},
+		{"a cut", v.file("cut", string(backup[:len(backup)-1])), []string{"--end-all-sessions"}, "damaged"},
+		{"no file", "/nowhere", []string{"--end-all-sessions"}, "/nowhere"},
+	} {
+		if _, errs, err := v.restore(row.file, "elsewhere", row.args...); err == nil || !strings.Contains(errs, row.says) {
+			t.Errorf("%s: %v %s", row.name, err, errs)
+		}
+		if left, _ := os.ReadDir(filepath.Join(v.dir, "elsewhere")); len(left) != 0 {
+			t.Errorf("%s: left %v", row.name, left)
+		}
+	}
+	// A log that Caddy has rotated away, and the rest.
+	var older bytes.Buffer
+	z := gzip.NewWriter(&older)
+	if _, err := z.Write([]byte(lines[0])); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	out, errs, err := v.restore(file, "elsewhere", "--json", "--audit", v.file("audit-1.log.gz", older.String()), "--audit", v.file("rest", strings.Join(lines[1:], "")))
+	var report struct {
+		Ended int `json:"sessions_ended"`
+	}
+	if err != nil || json.Unmarshal([]byte(out), &report) != nil || report.Ended != 1 {
+		t.Errorf("%v %s%s", err, out, errs)
+	}
+	if out, errs, err = v.restore(file, "third", "--json", "--end-all-sessions"); err != nil || json.Unmarshal([]byte(out), &report) != nil || report.Ended != 1 {
+		t.Errorf("%v %s%s", err, out, errs)
+	}
+	v.load(v.caddyfile("third"))
+	wants(t, "a session of the backup", v.do("GET", apiPath+"/user", nil, "Authorization", bearer(own)), 401, "")
+}
+
+func TestBackupsWithWrongInput(t *testing.T) {
+	v := startVaulted(t)
+	at := []string{"--address", v.address}
+	short := v.file("short", "12345678901\n")
+	long := v.file("long", "correct horse battery\n")
+	for _, row := range []struct {
+		args []string
+		says string
+	}{
+		{append([]string{"backup"}, at...), "give --recipient"},
+		{append([]string{"backup", "--recipient", v.recipient, "--passphrase-file", long}, at...), "not both"},
+		{append([]string{"backup", "--recipient", "age1x"}, at...), "no public key"},
+		{append([]string{"backup", "--passphrase-file", short}, at...), "fewer than 12"},
+		{append([]string{"backup", "--passphrase-file", "/nowhere"}, at...), "/nowhere"},
+		{append([]string{"backup", "now"}, at...), "unknown command"},
+		{[]string{"backup", "--recipient", v.recipient, "--address", "unix//nowhere"}, "is it running"},
+		{[]string{"backup", "new-key", v.key}, "exists"},
+		{[]string{"backup", "verify", long}, "--identity"},
+		{[]string{"backup", "verify", long, "--identity", v.key}, "damaged"},
+		{[]string{"backup", "verify", long, "--identity", long}, "no key of age"},
+		{[]string{"backup", "verify", "/nowhere", "--identity", v.key}, "/nowhere"},
+		{[]string{"restore", long, "--identity", v.key, "--end-all-sessions"}, "give --config"},
+		{[]string{"restore", long, "--end-all-sessions"}, "--identity"},
+	} {
+		out, errs, err := run(row.args...)
+		if err == nil || !strings.Contains(errs, row.says) || strings.Contains(errs, "correct horse") || strings.Contains(out+errs, "AGE-SECRET-KEY-1Q") {
+			t.Errorf("%v: %v %s%s", row.args, err, out, errs)
+		}
+	}
+	file := v.file("by passphrase", v.must(append([]string{"backup", "--passphrase-file", long}, at...)...))
+	v.must("backup", "verify", file, "--passphrase-file", long)
+	if info, err := os.Stat(v.key); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key's file: %v %v", info.Mode(), err)
+	}
+	for _, name := range []string{"caddy.log", "audit.log"} {
+		if text, err := os.ReadFile(filepath.Join(v.dir, name)); err != nil || bytes.Contains(text, []byte("correct horse")) {
+			t.Errorf("%s has the passphrase: %v", name, err)
+		}
+	}
+}
