@@ -18,6 +18,9 @@ var routes = map[string]act{
 	"POST /sidegate/users/{id}/reopen": (*Admin).reopenUser,
 	"POST /sidegate/users/{id}/unlock": (*Admin).unlockUser,
 	"POST /sidegate/unlock":            (*Admin).unlock,
+	"POST /sidegate/users/import":      (*Admin).importUsers,
+	"GET /sidegate/users/export":       (*Admin).exportUsers,
+	"GET /sidegate/users/{id}/export":  (*Admin).holdings,
 
 	"GET /sidegate/users/{id}/sessions":         (*Admin).sessions,
 	"POST /sidegate/users/{id}/sessions/revoke": (*Admin).revokeUser,

@@ -81,6 +81,18 @@ func userCommands() *cobra.Command {
 				flags.String("for", "", "How long the ban lasts, such as 90m or 7d, instead of --until")
 			},
 		},
+		leaf{
+			"import FILE", "Makes users of a file's lines", `  caddy sidegate users import users.csv --dry-run
+  caddy sidegate users import users.ndjson`, cobra.ExactArgs(1), importUsers,
+			func(flags *pflag.FlagSet) {
+				flags.Bool("dry-run", false, "Find the conflicts and change nothing")
+				flags.String("format", "", "ndjson or csv; default: by the file's name")
+			},
+		},
+		leaf{
+			"export [USER]", "Prints all users as lines that import takes, or all that is held on one", `  caddy sidegate users export > users.ndjson
+  caddy sidegate users export +46701234567 > person.json`, cobra.MaximumNArgs(1), exportUsers, nil,
+		},
 		leaf{"unban USER", "Lets a user in again", "  caddy sidegate users unban 7", cobra.ExactArgs(1), unbanUser, nil},
 		leaf{"reopen USER", "Opens a dormant account to the next right code: be sure whose the number is", "  caddy sidegate users reopen 7", cobra.ExactArgs(1), reopenUser, nil},
 		leaf{"unlock USER", "Forgets the wrong codes of a number, which need have no user", "  caddy sidegate users unlock +46701234567", cobra.ExactArgs(1), unlockUser, nil},

@@ -1,0 +1,140 @@
+package auth
+
+import (
+	"context"
+	"time"
+)
+
+// Holdings is everything that is held on one person.
+type Holdings struct {
+	User       User                   `json:"user"`
+	LastUsedAt time.Time              `json:"last_used_at"`
+	Devices    []Device               `json:"devices"`
+	Sessions   []HeldSession          `json:"sessions"` // also those that have ended
+	Limits     map[string][]time.Time `json:"limits"`   // when what was counted of the number
+	Challenges []HeldChallenge        `json:"challenges"`
+}
+
+// HeldSession is a session as its owner may have it.
+type HeldSession struct {
+	SessionInfo
+	AuthTime     time.Time `json:"auth_time"`
+	HasPushToken bool      `json:"has_fcm_token"`
+}
+
+// HeldChallenge is a code that was asked for; the code itself stands nowhere.
+type HeldChallenge struct {
+	Channel   string    `json:"channel"`
+	SentAt    time.Time `json:"sent_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	Tries     int       `json:"tries"`
+}
+
+// Holdings gathers all that is held on one person. Sessions that have ended
+// stand in no list of the user's, so all sessions are looked through: it takes a
+// second or so for a million of them.
+func (o Operator) Holdings(ctx context.Context, id uint64) (h Holdings, err error) {
+	s := o.service
+	if h.User, err = o.User(ctx, id); err != nil {
+		return h, err
+	}
+	if h.LastUsedAt, err = s.lastUsed(ctx, h.User); err != nil {
+		return h, err
+	}
+	h.Devices = []Device{}
+	err = each(ctx, s, deviceKey(id, ""), func(d Device) error { h.Devices = append(h.Devices, d); return nil })
+	if err != nil {
+		return h, err
+	}
+	if h.Sessions, err = s.heldSessions(ctx, h.User); err != nil {
+		return h, err
+	}
+	h.Challenges = []HeldChallenge{}
+	err = each(ctx, s, challengeKey(""), func(c Challenge) error {
+		if c.Phone == h.User.Phone {
+			h.Challenges = append(h.Challenges, HeldChallenge{c.Channel, c.SentAt, c.ExpiresAt, c.Tries})
+		}
+		return nil
+	})
+	if err != nil {
+		return h, err
+	}
+	if h.Limits, err = s.heldLimits(ctx, h.User.Phone); err != nil {
+		return h, err
+	}
+	type extent struct {
+		Devices  int `json:"devices"`
+		Sessions int `json:"sessions"`
+	}
+	o.Tell(Event{Name: EventUserExported, UserID: id, After: extent{len(h.Devices), len(h.Sessions)}})
+	return h, nil
+}
+
+func (s *Service) heldSessions(ctx context.Context, u User) ([]HeldSession, error) {
+	sessions := []HeldSession{}
+	err := each(ctx, s, "session/", func(v Session) error {
+		if v.UserID != u.ID {
+			return nil
+		}
+		v, touch, err := s.readSession(ctx, v.ID)
+		if err != nil || v.UserID != u.ID {
+			return err
+		}
+		info, err := s.info(ctx, v, touch, u, Proof{})
+		sessions = append(sessions, HeldSession{info, v.AuthTime, v.PushToken != ""})
+		return err
+	})
+	return sessions, err
+}
+
+// heldLimits are those that count the number alone. What counts its prefix, its
+// country or an address is of many people.
+func (s *Service) heldLimits(ctx context.Context, phone string) (map[string][]time.Time, error) {
+	held := map[string][]time.Time{}
+	for _, name := range []string{"phone_sends", "phone_failures"} {
+		h, _, err := read[hits](ctx, s.Store, s.bucket(name, phone, nil, "").key)
+		if err != nil {
+			return nil, err
+		}
+		for _, slot := range h.Slots {
+			for range slot.N {
+				held[name] = append(held[name], time.UnixMilli(slot.At).UTC())
+			}
+		}
+	}
+	return held, nil
+}
+
+// EachUser visits the users, one after the other, but those who are deleted or
+// have lost their number to another account.
+func (o Operator) EachUser(ctx context.Context, visit func(User) error) error {
+	return each(ctx, o.service, "user/", func(u User) error {
+		if !u.Deleted.IsZero() || !u.Detached.IsZero() {
+			return nil
+		}
+		return visit(u)
+	})
+}
+
+// each visits the records whose keys begin with prefix.
+func each[T any](ctx context.Context, s *Service, prefix string, visit func(T) error) error {
+	for after := ""; ; {
+		records, err := s.list(ctx, prefix, after, countBatch)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			var v T
+			if err := decode(r.Value, &v); err != nil {
+				return err
+			}
+			if err := visit(v); err != nil {
+				return err
+			}
+			after = r.Key
+		}
+		if len(records) < countBatch {
+			return nil
+		}
+	}
+}

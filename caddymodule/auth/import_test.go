@@ -1,0 +1,167 @@
+package auth_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+)
+
+func newcomers(users ...auth.User) (lines []auth.Newcomer) {
+	for i, u := range users {
+		lines = append(lines, auth.Newcomer{Line: i + 1, User: u})
+	}
+	return lines
+}
+
+// bring imports lines and gives the conflicts as "line code".
+func (w *world) bring(dry bool, lines []auth.Newcomer) (i *auth.Import, conflicts []string) {
+	w.t.Helper()
+	i, err := w.As("anna").Import(dry)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for part := range slices.Chunk(lines, 3) {
+		found, err := i.Add(context.Background(), part)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, c := range found {
+			conflicts = append(conflicts, fmt.Sprintf("%d %s", c.Line, c.Code))
+		}
+	}
+	slices.Sort(conflicts)
+	return i, conflicts
+}
+
+func number(i int) string { return fmt.Sprintf("+467017%05d", i) }
+
+// Planted conflicts: all of them, and nothing else.
+func TestImportFindsConflicts(t *testing.T) {
+	w := newWorld(t)
+	known := w.signIn(alice, "phone").Identity.UserID // 1
+	w.signIn(bob, "phone")                            // 2
+	future := w.clock.Now().Add(time.Second)
+	lines := newcomers(
+		auth.User{ID: 10, Phone: number(1)},
+		auth.User{ID: known, Phone: alice}, // as it is
+		auth.User{ID: 11, Phone: bob},      // another id has the number
+		auth.User{ID: 2, Phone: number(2)}, // another number has the id
+		auth.User{ID: 12, Phone: number(1)},
+		auth.User{ID: 10, Phone: number(3)},
+		auth.User{ID: 1 << 53, Phone: number(4)},
+		auth.User{ID: 1 << 52, Phone: number(5)},
+		auth.User{ID: 13, Phone: number(6), Roles: []string{"a,b"}},
+		auth.User{ID: 14, Phone: number(7), Type: "né"},
+		auth.User{ID: 15, Phone: number(8), CreatedAt: future},
+		auth.User{Phone: number(9)},
+		auth.User{ID: 16, Phone: number(10), Roles: []string{"vip"}, Type: "staff", CreatedAt: w.clock.Now().Add(-time.Hour)},
+		auth.User{ID: 10, Phone: number(1)}, // two at once
+	)
+	want := []string{
+		"10 role_invalid", "11 date_invalid", "12 id_invalid", "14 id_repeated", "14 phone_repeated", "3 phone_taken", "4 user_exists",
+		"5 phone_repeated", "6 id_repeated", "7 id_invalid", "8 id_invalid", "9 role_invalid",
+	}
+	for _, dry := range []bool{true, true, false, false, true} {
+		i, got := w.bring(dry, lines)
+		if !slices.Equal(got, want) || i.Lines != 14 || i.Created+i.Unchanged != 3 {
+			t.Errorf("dry %v: got %v, want %v; %d new, %d known", dry, got, want, i.Created, i.Unchanged)
+		}
+	}
+	if u := w.user(16); u.Type != "staff" || !slices.Equal(u.Roles, []string{"vip"}) || !u.CreatedAt.Equal(w.clock.Now().Add(-time.Hour)) {
+		t.Errorf("imported as %+v", u)
+	}
+	if u := w.user(10); u.Type != w.local().UserType || !slices.Equal(u.Roles, w.local().Roles) || !u.CreatedAt.Equal(w.clock.Now()) {
+		t.Errorf("imported as %+v", u)
+	}
+	if g := w.signIn(number(1), "phone"); g.Identity.UserID != 10 {
+		t.Errorf("the number leads to %d", g.Identity.UserID)
+	}
+	if g := w.signIn(number(99), "phone"); g.Identity.UserID != 17 {
+		t.Errorf("the next user is %d, want one above the highest", g.Identity.UserID)
+	}
+}
+
+func TestDryImportWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	before := len(w.archive())
+	if i, conflicts := w.bring(true, newcomers(auth.User{ID: 5, Phone: alice})); i.Created != 1 || conflicts != nil || len(w.archive()) != before {
+		t.Errorf("%+v %v", i, conflicts)
+	}
+}
+
+func TestImportWithoutIDs(t *testing.T) {
+	w := newWorld(t)
+	w.signIn(alice, "phone")
+	lines := newcomers(auth.User{Phone: number(1)}, auth.User{Phone: alice}, auth.User{Phone: number(2), Ban: &auth.Ban{}})
+	if i, conflicts := w.bring(false, lines); i.Created != 2 || i.Unchanged != 1 || conflicts != nil || i.Highest != 3 {
+		t.Errorf("%+v %v", i, conflicts)
+	}
+	if w.user(2).Phone != number(1) || w.user(3).Phone != number(2) {
+		t.Error("the ids are not in the order of the lines")
+	}
+	_, err := w.verifyNow(number(2))
+	wants(t, err, auth.CodeAccountDisabled)
+	if i, _ := w.bring(false, lines); i.Created != 0 || i.Unchanged != 3 {
+		t.Errorf("again: %+v", i)
+	}
+}
+
+// Killed after any write, and run again: the same users in the end.
+func TestKilledImportResumes(t *testing.T) {
+	var users []auth.User
+	for i := range 10 {
+		users = append(users, auth.User{ID: uint64(100 + i), Phone: number(i)})
+	}
+	whole := newWorld(t)
+	whole.bring(false, newcomers(users...))
+	want := whole.records("user") + whole.records("phone") + whole.records("counter")
+	for killed := range 43 { // the calls of one run
+		w := newWorld(t)
+		w.store.failAfter(killed)
+		i, err := w.As("anna").Import(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := i.Add(t.Context(), newcomers(users...)); err == nil {
+			t.Errorf("killed after %d writes: no error", killed)
+		}
+		w.store.repair()
+		if _, conflicts := w.bring(false, newcomers(users...)); conflicts != nil {
+			t.Errorf("killed after %d writes: %v", killed, conflicts)
+		}
+		if got := w.records("user") + w.records("phone") + w.records("counter"); got != want {
+			t.Errorf("killed after %d writes: got %s, want %s", killed, got, want)
+		}
+	}
+}
+
+// Attack: somebody signs in with a number in the moment in which it is imported.
+func TestImportAmidSignIns(t *testing.T) {
+	w := newWorld(t)
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() { w.signIn(number(i), "phone") })
+	}
+	var lines []auth.Newcomer
+	for i := range 40 {
+		lines = append(lines, auth.Newcomer{Line: i + 1, User: auth.User{ID: uint64(i + 1), Phone: number(i)}})
+	}
+	_, _ = w.bring(false, lines)
+	all.Wait()
+	seen := map[uint64]string{}
+	for i := range 40 {
+		g := w.signIn(number(i), "again")
+		if other, twice := seen[g.Identity.UserID]; twice {
+			t.Errorf("%s and %s are one user", other, number(i))
+		}
+		seen[g.Identity.UserID] = number(i)
+		if w.user(g.Identity.UserID).Phone != number(i) {
+			t.Errorf("%s leads to the user of another number", number(i))
+		}
+	}
+}
