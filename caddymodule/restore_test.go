@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/sidegate/sidegate/caddymodule"
+	"github.com/sidegate/sidegate/caddymodule/auth"
 )
 
 // vaulted is an office whose audit goes to a file, and what it takes to restore
@@ -239,6 +242,28 @@ func TestBackupsWithWrongInput(t *testing.T) {
 	for _, name := range []string{"caddy.log", "audit.log"} {
 		if text, err := os.ReadFile(filepath.Join(v.dir, name)); err != nil || bytes.Contains(text, []byte("correct horse")) {
 			t.Errorf("%s has the passphrase: %v", name, err)
+		}
+	}
+}
+
+// Whoever adds a kind of record must say what a backup makes of it; the domain's
+// own tests see to its own kinds.
+func TestEveryKindOfRecordHasItsPlaceInBackups(t *testing.T) {
+	t.Setenv("EVENT_SECRET", "0123456789abcdef0123456789abcdef")
+	v := startVaulted(t)
+	v.load(v.config(plenty+"\n"+sameKey+"\nnotify webhook http://127.0.0.1:1/events {\n secret {env.EVENT_SECRET}\n}", ""))
+	v.people()
+	wants(t, "health", v.do("GET", apiPath+"/health", nil), 200, "")
+	v.backup()
+	stored := caddymodule.Stored(t)
+	for kind := range stored {
+		if _, known := auth.Kinds[kind]; !known {
+			t.Errorf("records of the kind %s are not in auth.Kinds: say there whether a backup carries them", kind)
+		}
+	}
+	for _, kind := range []string{"user", "session", "keys", "audit", "notify", "health", "challenge"} {
+		if stored[kind] == 0 {
+			t.Errorf("no record of the kind %s was made", kind)
 		}
 	}
 }

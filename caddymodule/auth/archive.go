@@ -5,28 +5,54 @@ import (
 	"fmt"
 )
 
-// passing are the kinds of records that no backup has, and why.
-var passing = map[string]string{
-	"challenge":  "a code that was used after the backup would be good again",
-	"puzzle":     "so would a piece of work",
-	"limit":      "counts of the last hour or day, under keys that another master key makes anew",
-	"conversion": "the same",
-	"member":     "comes back from the users",
-	"vault":      "keys of this store, sealed with its master key",
-	"health":     "holds nothing",
+// Kind is what a backup makes of the records of one kind: those whose keys begin
+// with its name.
+type Kind struct {
+	Carried bool
+	Why     string
+}
+
+// Kinds are all kinds of records that Sidegate makes. Those that it does not
+// know, of somebody else's directory, are carried as they are.
+var Kinds = map[string]Kind{
+	"user":    {true, "the accounts"},
+	"session": {true, "with their ends, so that they stay over"},
+	"touch":   {true, "when sessions were last used"},
+	"used":    {true, "when users were last there: a dormant account stays one"},
+	"device":  {true, "of users"},
+	"phone":   {true, "whom a number leads to"},
+	"counter": {true, "ids that were given"},
+	"keys":    {true, "signing keys, or no access token would be good"},
+	"era":     {true, "in which no session is good any more, and in which all new ones are"},
+	"blocks":  {true, "countries and prefixes"},
+	"audit":   {true, "how far the audit had come: a restore wants to see the lines after it"},
+
+	"challenge":  {false, "a code that was used after the backup would be good again"},
+	"puzzle":     {false, "so would a piece of work"},
+	"limit":      {false, "counts of the last hour or day"},
+	"conversion": {false, "the same"},
+	"member":     {false, "comes back from the users"},
+	"notify":     {false, "events that have been told since, or have aged"},
+	"vault":      {false, "keys of this store, sealed with its master key"},
+	"health":     {false, "holds nothing"},
 }
 
 // Archive gives keep all that a backup is made of, as it was at one moment after
-// the call began: every record that the store holds but the passing ones.
+// the call began.
 func Archive(ctx context.Context, store Store, keep func(Write) error) error {
 	snapshotter, ok := store.(Snapshotter)
 	if !ok {
 		return fmt.Errorf("%w: this store cannot show one moment of all its records", ErrUnavailable)
 	}
 	return snapshotter.Snapshot(ctx, func(w Write) error {
-		if passing[kindOf(w.Key)] != "" {
+		if !archived(kindOf(w.Key)) {
 			return nil
 		}
 		return keep(w)
 	})
+}
+
+func archived(kind string) bool {
+	k, known := Kinds[kind]
+	return k.Carried || !known
 }

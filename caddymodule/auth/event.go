@@ -54,6 +54,7 @@ var EventNames = []EventName{
 	EventTokenRefreshed, EventTokenReused, EventTokenRefused,
 	EventUserChanged, EventUserBanned, EventUserUnbanned, EventUserReopened, EventUserUnlocked, EventUserDeleted,
 	EventSessionsRevoked, EventDeviceDeleted, EventBlockAdded, EventBlockRemoved, EventKeysRotated,
+	EventUsersImported, EventUserExported, EventUsersExported, EventBackupMade,
 }
 
 // Causes of EventTokenRefreshed.

@@ -86,7 +86,7 @@ func (r *Restoration) adapt(w Write) (_ Write, keep bool, err error) {
 	case "audit":
 		return w, false, nil // the audit of the new store is a chain of its own
 	}
-	return w, passing[kind] == "", nil
+	return w, archived(kind), nil
 }
 
 // lead remembers whom a number leads to. The number itself stands in the user's
