@@ -78,9 +78,24 @@ func headIn(w auth.Write, heads map[string]audit.Head) error {
 	return nil
 }
 
-// skew is by how much the clocks of nodes may differ. What came so long before
-// the backup is applied once more, which can only end what is over.
+// skew is by how much the clocks of nodes may differ.
 const skew = time.Minute
+
+// later tells which lines came after the backup: those behind the head that it
+// has of their chain. Of a chain that it has no head of the clock tells, with
+// some to spare: what is heard twice can only end more.
+func later(heads map[string]audit.Head, backupAt time.Time) func(audit.Entry) bool {
+	n := map[string]uint64{}
+	for _, head := range heads {
+		n[head.Chain] = head.N
+	}
+	return func(line audit.Entry) bool {
+		if head, known := n[line.Chain]; known {
+			return line.N > head
+		}
+		return line.At.After(backupAt.Add(-skew))
+	}
+}
 
 // aftermath reads the audit of the time after the backup. It must begin before
 // that, be whole and in order; that nothing is cut off its end nobody can tell
@@ -92,11 +107,12 @@ func aftermath(files []string, heads map[string]audit.Head, backupAt time.Time) 
 	}
 	defer closeAll()
 	since, fromTheFirst, lines, known := new(auth.Aftermath), false, 0, len(heads) > 0
+	after := later(heads, backupAt)
 	report, err := audit.Read(log, nil, func(line audit.Entry, hash string) {
 		fromTheFirst = fromTheFirst || lines == 0 && line.N == 1 && line.Prev == ""
 		lines++
 		delete(heads, hash)
-		if line.At.After(backupAt.Add(-skew)) {
+		if after(line) {
 			since.Hear(eventOf(line))
 		}
 	})
@@ -115,7 +131,7 @@ func aftermath(files []string, heads map[string]audit.Head, backupAt time.Time) 
 
 func eventOf(line audit.Entry) auth.Event {
 	id, _ := auth.ParseSessionID(line.SessionID)
-	return auth.Event{Name: auth.EventName(line.Name), At: line.At, Cause: line.Cause, UserID: line.UserID, SessionID: id, DeviceID: line.DeviceID}
+	return auth.Event{Name: auth.EventName(line.Name), At: line.At, Cause: line.Cause, UserID: line.UserID, SessionID: id, DeviceID: line.DeviceID, Before: line.Before, After: line.After}
 }
 
 // openLogs reads files one after the other, as one log. Caddy compresses those

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,14 +16,25 @@ type Aftermath struct {
 	devices  map[deviceOf]ending
 	all      *ending // all sessions there were
 
-	bans    map[uint64]time.Time // since when; the latest word on each user
-	lifted  map[uint64]bool
-	deleted map[uint64]bool
-	changed map[uint64]bool // type or roles, which nobody has told
+	accounts map[uint64]lastWord // of operators
+	deleted  map[uint64]bool
+	moved    map[uint64]bool // to a number that nobody has told
 
-	blocks  bool   // changed
-	keys    bool   // the signing keys were
-	highest uint64 // id of a user
+	blocks  []blockChange // in their order
+	keys    bool          // the signing keys were changed
+	highest uint64        // id of a user
+	untold  []string
+}
+
+type blockChange struct {
+	Block
+	added bool
+}
+
+// lastWord is how an operator has left an account.
+type lastWord struct {
+	AccountState
+	at time.Time
 }
 
 type ending struct {
@@ -56,17 +68,17 @@ func (a *Aftermath) Hear(e Event) {
 		note(&a.devices, deviceOf{e.UserID, e.DeviceID}, ending{EndRevoked, e.At})
 	case EventUserBanned:
 		note(&a.users, e.UserID, ending{EndBanned, e.At})
-		set(&a.bans, e.UserID, e.At)
-		delete(a.lifted, e.UserID)
-	case EventUserUnbanned:
-		delete(a.bans, e.UserID)
-		set(&a.lifted, e.UserID, true)
+		a.hearAccount(e)
+	case EventUserChanged, EventUserUnbanned, EventUserReopened:
+		a.hearAccount(e)
 	case EventUserDeleted:
 		set(&a.deleted, e.UserID, true)
-	case EventUserChanged:
-		set(&a.changed, e.UserID, true)
-	case EventBlockAdded, EventBlockRemoved:
-		a.blocks = true
+	case EventPhoneChanged:
+		set(&a.moved, e.UserID, true)
+	case EventBlockAdded:
+		a.hearBlock(e, e.After)
+	case EventBlockRemoved:
+		a.hearBlock(e, e.Before)
 	case EventKeysRotated:
 		a.keys = true
 	}
@@ -123,21 +135,76 @@ func (a *Aftermath) endOf(id SessionID, user uint64, device string) (end ending,
 	return ending{}, false
 }
 
-// Left is what an operator must do again, because the aftermath knows that it
-// was done and not what.
-func (a *Aftermath) Left() (left []string) {
-	for _, id := range slices.Sorted(maps.Keys(a.changed)) {
-		if !a.deleted[id] {
-			left = append(left, fmt.Sprintf("user %d got another type or other roles after the backup: set them again", id))
+func (a *Aftermath) hearAccount(e Event) {
+	state, told := retold[AccountState](e.After)
+	if !told || state.Type == "" {
+		a.untold = append(a.untold, fmt.Sprintf("what an operator did to user %d after the backup (%s) is not in the audit: do it again", e.UserID, e.Name))
+		if e.Name != EventUserBanned {
+			return
+		}
+		state = a.accounts[e.UserID].AccountState
+		state.Banned = true
+	}
+	set(&a.accounts, e.UserID, lastWord{state, e.At})
+}
+
+// retold reads a value that may have been JSON meanwhile.
+func retold[T any](told any) (v T, ok bool) {
+	text, err := json.Marshal(told)
+	return v, err == nil && told != nil && json.Unmarshal(text, &v) == nil
+}
+
+// apply makes of a user of the backup what operators have made of it since.
+func (a *Aftermath) apply(u *User) {
+	for i, seat := range u.Sessions {
+		if end, over := a.endOf(seat.SessionID, u.ID, seat.DeviceID); over && seat.End == "" {
+			u.Sessions[i].End = end.reason
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(a.bans)) {
-		if !a.deleted[id] {
-			left = append(left, fmt.Sprintf("user %d was banned after the backup, and is now for good: unban, or ban until the right day", id))
-		}
+	word, spoken := a.accounts[u.ID]
+	if !spoken {
+		return
 	}
-	if a.blocks {
-		left = append(left, "blocked countries or prefixes were changed after the backup: block and unblock them again")
+	if word.Type != "" {
+		u.Type, u.Roles = word.Type, word.Roles
+	}
+	switch {
+	case !word.Banned:
+		u.Ban = nil
+	case !u.BannedAt(word.at) || u.Ban.Reason != word.BanReason || !u.Ban.Until.Equal(word.BannedUntil):
+		u.Ban = &Ban{Reason: word.BanReason, Since: word.at, Until: word.BannedUntil}
+	}
+	u.Reopened = later(u.Reopened, word.ReopenedAt)
+}
+
+func (a *Aftermath) hearBlock(e Event, told any) {
+	b, ok := retold[Block](told)
+	if !ok || b.check() != nil {
+		a.untold = append(a.untold, fmt.Sprintf("which block was changed after the backup (%s) is not in the audit: do it again", e.Name))
+		return
+	}
+	a.blocks = append(a.blocks, blockChange{b, e.Name == EventBlockAdded})
+}
+
+// applyBlocks does the same with what gets no codes.
+func (a *Aftermath) applyBlocks(all *blocks) {
+	for _, change := range a.blocks {
+		all.List = slices.DeleteFunc(all.List, change.same)
+		if change.added {
+			all.List = append(all.List, change.Block)
+		}
+		all.Number++
+	}
+}
+
+// Left is what an operator must do, because the aftermath knows that it was done
+// and not what.
+func (a *Aftermath) Left() []string {
+	left := slices.Clone(a.untold)
+	for _, id := range slices.Sorted(maps.Keys(a.moved)) {
+		if !a.deleted[id] {
+			left = append(left, fmt.Sprintf("user %d took another number after the backup: the former one opens nothing, and the new one is not known", id))
+		}
 	}
 	return left
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -84,8 +83,9 @@ func (o Operator) TellImport(i *Import) {
 	o.Tell(Event{Name: EventUsersImported, UserID: i.Highest, After: outcome{i.Lines, i.Created, i.Unchanged}})
 }
 
-// Add takes the next lines, and gives the conflicts in their order. An error means that the store cannot answer now, or
-// that the file is too long; the lines before these are imported.
+// Add takes the next lines, and gives the conflicts in their order. An error
+// means that the store cannot answer now, or that the file is too long; the lines
+// before these are imported.
 func (i *Import) Add(ctx context.Context, lines []Newcomer) (conflicts []Conflict, err error) {
 	var users []Newcomer
 	for _, n := range lines {
@@ -107,6 +107,9 @@ func (i *Import) Add(ctx context.Context, lines []Newcomer) (conflicts []Conflic
 	default:
 		taken, err = i.make(ctx, fresh)
 		conflicts = append(conflicts, taken...)
+		if err == nil { // what was found there may be of a moment ago
+			err = i.directory.Store.Sync(ctx)
+		}
 	}
 	slices.SortStableFunc(conflicts, func(a, b Conflict) int { return a.Line - b.Line })
 	return conflicts, err
@@ -167,167 +170,4 @@ func repeated(seen map[uint64]uint32, value uint64, line int) uint32 {
 		seen[value] = uint32(line)
 	}
 	return first
-}
-
-// compare sorts out the users that are there, and the lines that are in conflict
-// with them.
-func (i *Import) compare(ctx context.Context, lines []Newcomer) (fresh []Newcomer, taken []Conflict, err error) {
-	d, keys := i.directory, make([]string, 0, 2*len(lines))
-	for _, n := range lines {
-		keys = append(keys, phoneKey(d.Secrets, n.User.Phone), userKey(n.User.ID))
-	}
-	records, err := d.Store.Get(ctx, keys...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("comparing with the users there are: %w", err)
-	}
-	for at, n := range lines {
-		entry, holder := records[2*at], phoneEntry{}
-		if entry.Version != 0 {
-			if err := decode(entry.Value, &holder); err != nil {
-				return nil, nil, err
-			}
-		}
-		var user User
-		if records[2*at+1].Version != 0 {
-			if err := decode(records[2*at+1].Value, &user); err != nil {
-				return nil, nil, err
-			}
-		}
-		switch code := standing(n.User, holder.UserID, user); {
-		case code != "":
-			taken = append(taken, Conflict{n.Line, code, detailOf(code, holder.UserID)})
-		case holder.UserID != 0:
-			i.Unchanged++
-		default:
-			fresh = append(fresh, n)
-		}
-	}
-	return fresh, taken, nil
-}
-
-// standing says what keeps a user out, of whom the store has the number's holder
-// (0: nobody) and the record under the id.
-func standing(u User, holder uint64, stored User) Code {
-	switch {
-	case holder != 0 && u.ID != 0 && holder != u.ID:
-		return CodePhoneTaken
-	case holder == 0 && stored.ID != 0 && !stored.begun(u.Phone):
-		return CodeUserExists
-	}
-	return ""
-}
-
-func detailOf(code Code, holder uint64) string {
-	if code == CodePhoneTaken {
-		return fmt.Sprintf("User %d has this number.", holder)
-	}
-	return "There is a user with this id, who has another number."
-}
-
-// begun tells of a record that a crash has left before its number led to it.
-func (u User) begun(phone string) bool {
-	return u.Phone == phone && u.Deleted.IsZero() && u.Detached.IsZero()
-}
-
-// importers is how many users are written at once: they share the store's syncs.
-const importers = 64
-
-// make writes new users. Each is decided by one swap on the user's record, and
-// one on the number's, as in a sign-in that may come at the same moment.
-func (i *Import) make(ctx context.Context, lines []Newcomer) (taken []Conflict, err error) {
-	if len(lines) == 0 {
-		return nil, nil
-	}
-	if err := i.giveIDs(ctx, lines); err != nil {
-		return nil, err
-	}
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	tickets := make(chan struct{}, importers)
-	for _, n := range lines {
-		tickets <- struct{}{}
-		all.Go(func() {
-			failed := i.directory.admit(ctx, n.User)
-			mu.Lock()
-			defer mu.Unlock()
-			switch refusal, refused := errors.AsType[*Error](failed); {
-			case failed == nil:
-				i.Created++
-			case refused:
-				taken = append(taken, Conflict{n.Line, refusal.Code, refusal.Detail})
-			default:
-				err = failed
-			}
-			<-tickets
-		})
-	}
-	all.Wait()
-	return taken, err
-}
-
-// giveIDs fills in what a new user has. Ids that others draw from then on are
-// higher than all of these.
-func (i *Import) giveIDs(ctx context.Context, lines []Newcomer) error {
-	d, highest := i.directory, uint64(0)
-	for _, n := range lines {
-		highest = max(highest, n.User.ID)
-	}
-	c, err := update(ctx, d.Store, counterKey, func(c *counter, _ bool) (Write, error) {
-		before := c.Last
-		if c.Last = max(c.Last, highest); !i.ids {
-			c.Last = max(c.Last, d.FirstID-min(d.FirstID, 1)) + uint64(len(lines))
-		}
-		if c.Last == before {
-			return Write{}, errUnchanged
-		}
-		return Write{}, nil
-	})
-	if err != nil {
-		return fmt.Errorf("giving ids: %w", err)
-	}
-	for at := range lines {
-		u := &lines[at].User
-		if !i.ids {
-			u.ID = c.Last - uint64(len(lines)-1-at)
-		}
-		i.Highest = max(i.Highest, u.ID)
-		made := u.CreatedAt
-		if *u = d.complete(*u); !made.IsZero() {
-			u.CreatedAt = made.UTC().Truncate(time.Millisecond)
-		}
-	}
-	return nil
-}
-
-// admit makes one user, or goes on from where a crash has left it.
-func (d *LocalDirectory) admit(ctx context.Context, u User) error {
-	_, err := update(ctx, d.Store, userKey(u.ID), func(stored *User, exists bool) (Write, error) {
-		switch {
-		case exists && !stored.begun(u.Phone):
-			return Write{}, Refuse(CodeUserExists).Because(detailOf(CodeUserExists, 0))
-		case exists:
-			return Write{}, errUnchanged
-		}
-		*stored = u
-		return Write{}, nil
-	})
-	if err != nil {
-		return err
-	}
-	entry, err := update(ctx, d.Store, phoneKey(d.Secrets, u.Phone), func(e *phoneEntry, exists bool) (Write, error) {
-		if exists {
-			return Write{}, errUnchanged
-		}
-		e.UserID = u.ID
-		return Write{}, nil
-	})
-	if err != nil || entry.UserID == u.ID {
-		return err
-	}
-	// A sign-in with the number was faster.
-	_, err = remove(ctx, d.Store, userKey(u.ID), func(stored User) bool { return stored.begun(u.Phone) && stored.SignedIn.IsZero() })
-	if err != nil {
-		return err
-	}
-	return Refuse(CodePhoneTaken).Because(detailOf(CodePhoneTaken, entry.UserID))
 }

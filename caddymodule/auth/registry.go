@@ -62,21 +62,30 @@ func (d *LocalDirectory) Add(ctx context.Context, u User) (User, error) {
 	if err != nil {
 		return u, err
 	}
-	var holder uint64
-	err = again(ctx, func() (err error) {
-		var at Version
-		if holder, at, err = d.holder(ctx, u.Phone); err != nil || holder != 0 {
-			return err
-		}
-		return swap(ctx, d.Store, at, d.phoneKey(u.Phone), phoneEntry{u.ID})
-	})
-	if err == nil && holder != 0 && holder != u.ID {
+	holder, err := d.claim(ctx, u)
+	if err == nil && holder != u.ID {
 		// A sign-in with the number was faster.
 		if err = d.unreserve(ctx, u); err == nil {
 			err = errPhoneTaken
 		}
 	}
 	return u, err
+}
+
+// claim has a user's number lead to the user, unless it is somebody's, and gives
+// whose it is then.
+func (d *LocalDirectory) claim(ctx context.Context, u User) (holder uint64, err error) {
+	err = again(ctx, func() error {
+		var at Version
+		if holder, at, err = d.holder(ctx, u.Phone); err != nil || holder != 0 {
+			return err
+		}
+		return swap(ctx, d.Store, at, d.phoneKey(u.Phone), phoneEntry{u.ID})
+	})
+	if err == nil && holder == 0 {
+		holder = u.ID
+	}
+	return holder, err
 }
 
 var errPhoneTaken = Refuse(CodePhoneTaken).Because("The number has a user.")

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ type Restoration struct {
 	holders []uint64 // whom the numbers of the backup lead to
 	last    uint64   // the highest id that was given until the backup
 	gone    map[SessionID]bool
+	blocks  blocks
 	// Restored counts what is in the store now, Ended the sessions that the
 	// aftermath has ended.
 	Restored, Ended int
@@ -83,6 +85,8 @@ func (r *Restoration) adapt(w Write) (_ Write, keep bool, err error) {
 		return w, false, err // see count
 	case "keys":
 		return w, !r.since.keys, nil
+	case blocksKey:
+		return w, false, decode(w.Value, &r.blocks) // see block
 	case "audit":
 		return w, false, nil // the audit of the new store is a chain of its own
 	}
@@ -103,17 +107,7 @@ func (r *Restoration) user(w Write) (Write, bool, error) {
 	if err := decode(w.Value, &u); err != nil || r.since.deleted[u.ID] {
 		return w, false, err
 	}
-	for i, seat := range u.Sessions {
-		if end, over := r.since.endOf(seat.SessionID, u.ID, seat.DeviceID); over && seat.End == "" {
-			u.Sessions[i].End = end.reason
-		}
-	}
-	if r.since.lifted[u.ID] {
-		u.Ban = nil
-	}
-	if at, banned := r.since.bans[u.ID]; banned {
-		u.Ban = &Ban{Reason: "banned after the backup that was restored", Since: at}
-	}
+	r.since.apply(&u)
 	var err error
 	w.Value, err = encode(u)
 	return w, true, err
@@ -161,6 +155,19 @@ func (r *Restoration) count(ctx context.Context) error {
 	return r.put(ctx, Write{Key: counterKey, Value: value})
 }
 
+// block writes what gets no codes.
+func (r *Restoration) block(ctx context.Context) error {
+	r.since.applyBlocks(&r.blocks)
+	if r.blocks.Number == 0 {
+		return nil
+	}
+	value, err := encode(r.blocks)
+	if err != nil {
+		return err
+	}
+	return r.put(ctx, Write{Key: blocksKey, Value: value})
+}
+
 func userIn(key string) (uint64, error) {
 	_, rest, _ := strings.Cut(key, "/")
 	rest, _, _ = strings.Cut(rest, "/")
@@ -174,7 +181,7 @@ func userIn(key string) (uint64, error) {
 // Finish writes what follows from the rest: the numbers' records, and who is a
 // customer.
 func (r *Restoration) Finish(ctx context.Context) error {
-	if err := r.count(ctx); err != nil {
+	if err := errors.Join(r.count(ctx), r.block(ctx)); err != nil {
 		return err
 	}
 	if err := r.flush(ctx); err != nil {
@@ -218,8 +225,8 @@ func (r *Restoration) leadBack(ctx context.Context, holders []uint64) error {
 }
 
 func (r *Restoration) number(ctx context.Context, u User) error {
-	if u.Phone == "" || !u.Deleted.IsZero() || !u.Detached.IsZero() {
-		return nil // the number leads elsewhere, or nowhere
+	if u.Phone == "" || !u.Deleted.IsZero() || !u.Detached.IsZero() || r.since.moved[u.ID] {
+		return nil // the number leads elsewhere, or nowhere: who has it now may be a stranger
 	}
 	entry, err := encode(phoneEntry{u.ID})
 	if err != nil {

@@ -3,6 +3,8 @@ package auth_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,15 +192,101 @@ func TestIdsOfTheTimeAfterAreNotGivenAgain(t *testing.T) {
 	}
 }
 
+// Attack: an operator took a role away, or banned, or blocked, after the backup;
+// the restore gives it back.
+func TestWhatOperatorsDidAfterTheBackupHolds(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.signIn(alice, "phone").Identity.UserID, w.signIn(bob, "phone").Identity.UserID
+	op := w.As("anna")
+	roles, until := []string{"admin"}, w.clock.Now().Add(48*time.Hour)
+	_, err := op.Change(t.Context(), a, auth.AccountChange{Roles: &roles})
+	wants(t, err, "")
+	_, err = op.Ban(t.Context(), b, "spam", time.Time{})
+	wants(t, err, "")
+	wants(t, op.Block(t.Context(), auth.Block{Prefix: "+4670"}), "")
+	w.flush()
+	backup, since := w.archive(), new(auth.Aftermath)
+	w.Tell = func(e auth.Event) { since.Hear(asTold(t, e)) }
+	roles = []string{"customer"}
+	for _, act := range []func() error{
+		func() error { _, err := op.Change(t.Context(), a, auth.AccountChange{Roles: &roles}); return err },
+		func() error { _, err := op.Ban(t.Context(), a, "fraud", until); return err },
+		func() error { _, err := op.Reopen(t.Context(), a); return err },
+		func() error { _, err := op.Unban(t.Context(), b); return err },
+		func() error { return op.Block(t.Context(), auth.Block{Country: "NG"}) },
+		func() error { return op.Unblock(t.Context(), auth.Block{Prefix: "+4670"}) },
+	} {
+		wants(t, act(), "")
+	}
+	n, _ := elsewhere(t, w, backup, since)
+	for _, id := range []uint64{a, b} {
+		got, want := n.user(id), w.user(id)
+		if !slices.Equal(got.Roles, want.Roles) || (got.Ban == nil) != (want.Ban == nil) || !got.Reopened.Equal(want.Reopened) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	if ban := n.user(a).Ban; ban == nil || ban.Reason != "fraud" || !ban.Until.Equal(until) {
+		t.Errorf("banned as %+v", ban)
+	}
+	if got, err := n.As("anna").Blocks(t.Context()); err != nil || len(got) != 1 || got[0].Country != "NG" {
+		t.Errorf("blocked are %+v, %v", got, err)
+	}
+	if left := since.Left(); len(left) != 0 {
+		t.Errorf("left is %q", left)
+	}
+}
+
+// asTold is an event as it comes out of the audit: its values are JSON.
+func asTold(t *testing.T, e auth.Event) auth.Event {
+	t.Helper()
+	for _, v := range []*any{&e.Before, &e.After} {
+		text, err := json.Marshal(*v)
+		if err == nil {
+			err = json.Unmarshal(text, v)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return e
+}
+
+// Attack: a number was given up after the backup, and is a stranger's now, who
+// asks for a code.
+func TestANumberGivenUpAfterTheBackupOpensNothing(t *testing.T) {
+	w := newWorld(t)
+	g := w.signIn(alice, "phone")
+	w.flush()
+	since := new(auth.Aftermath)
+	since.Hear(auth.Event{Name: auth.EventPhoneChanged, UserID: g.Identity.UserID})
+	n, _ := elsewhere(t, w, w.archive(), since)
+	if !n.alive(g.Identity.SessionID) {
+		t.Error("the owner is signed out")
+	}
+	if stranger := n.signIn(alice, "phone"); stranger.Identity.UserID == g.Identity.UserID {
+		t.Error("a stranger is in the account")
+	}
+	if left := since.Left(); len(left) != 1 || !strings.Contains(left[0], "took another number") {
+		t.Errorf("left is %q", left)
+	}
+}
+
+// An audit that does not say how an account was left: a ban holds, for good.
 func TestWhatIsLeftToDo(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.signIn(alice, "phone").Identity.UserID, w.signIn(bob, "phone").Identity.UserID
 	since := new(auth.Aftermath)
 	for _, e := range []auth.Event{
-		{Name: auth.EventUserChanged, UserID: 3}, {Name: auth.EventUserChanged, UserID: 4}, {Name: auth.EventUserDeleted, UserID: 4},
-		{Name: auth.EventUserBanned, UserID: 5}, {Name: auth.EventBlockAdded},
+		{Name: auth.EventUserChanged, UserID: a}, {Name: auth.EventUserBanned, UserID: b, At: w.clock.Now(), After: "?"},
+		{Name: auth.EventPhoneChanged, UserID: 4}, {Name: auth.EventUserDeleted, UserID: 4}, {Name: auth.EventBlockAdded},
 	} {
 		since.Hear(e)
 	}
-	if left := since.Left(); len(left) != 3 || !strings.Contains(left[0], "user 3") || !strings.Contains(left[1], "user 5") {
+	n, _ := elsewhere(t, w, w.archive(), since)
+	if u := n.user(b); !u.BannedAt(n.clock.Now().Add(1000*time.Hour)) || len(u.Roles) == 0 || n.user(a).Ban != nil || len(n.user(a).Roles) == 0 {
+		t.Errorf("got %+v and %+v", n.user(a), u)
+	}
+	if left := since.Left(); len(left) != 3 || !strings.Contains(left[0], "user 1") || !strings.Contains(left[1], "user 2") || !strings.Contains(left[2], "which block") {
 		t.Errorf("got %q", left)
 	}
 }
