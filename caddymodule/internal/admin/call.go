@@ -23,6 +23,7 @@ type call struct {
 	*http.Request
 	writer   http.ResponseWriter
 	operator auth.Operator
+	asked    bool // the query has been read
 }
 
 // NameHeader is where a client may say who acts.
@@ -60,6 +61,9 @@ const maxBody = 16 << 10
 // Every route that changes something wants JSON: a form in a page of an old
 // browser cannot send it.
 func (c *call) read(v any) error {
+	if err := c.plain(); err != nil {
+		return err
+	}
 	media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
 		return auth.Refuse(codeUnsupportedMediaType)
@@ -123,16 +127,40 @@ func checkNames(body []byte) error {
 
 // query reads the parameters, of which there must be none but these, each once.
 func (c *call) query(known ...string) (url.Values, error) {
+	c.asked = true
 	values, err := url.ParseQuery(c.URL.RawQuery)
 	if err != nil {
 		return nil, invalid("The query cannot be read.")
 	}
 	for name, given := range values {
+		if len(known) == 0 {
+			return nil, invalid("This route takes no parameters.")
+		}
 		if !slices.Contains(known, name) || len(given) != 1 {
 			return nil, invalid(fmt.Sprintf("The parameter %q is unknown here or given twice; known: %s.", name, strings.Join(known, ", ")))
 		}
 	}
 	return values, nil
+}
+
+// plain refuses parameters that no route has asked for: nothing may be done that
+// a misspelt one was to keep from being done.
+func (c *call) plain() error {
+	if c.asked {
+		return nil
+	}
+	_, err := c.query()
+	return err
+}
+
+// plainly is an act of a route that takes neither body nor parameters.
+func plainly(do act) act {
+	return func(a *Admin, c *call) (any, error) {
+		if err := c.plain(); err != nil {
+			return nil, err
+		}
+		return do(a, c)
+	}
 }
 
 const (
