@@ -100,12 +100,14 @@ func (h hits) count(since time.Time) (n int) {
 	return n
 }
 
+// giveBack takes the message out again. For one that was suppressed, and never
+// counted, the store does the same work.
 func (b *budget) giveBack(ctx context.Context, s *Service) error {
-	if !b.counted || b.outlived(s.Now()) {
+	if b.outlived(s.Now()) {
 		return nil
 	}
 	_, err := update(ctx, s.Store, b.key, func(v *spending, _ bool) (Write, error) {
-		if !v.remove(b.at) {
+		if b.counted && !v.remove(b.at) {
 			return Write{}, errUnchanged
 		}
 		return Write{Expires: s.Now().Add(longest(b.limits))}, nil

@@ -47,7 +47,7 @@ func (s *Service) Start(ctx context.Context, r StartRequest) (Pending, error) {
 	done := func(failure error) { s.delivered(c, failure, a) }
 	switch {
 	case a.suppressed: // Status tells what it tells of others
-		s.tellOfStart(EventSendBlocked, a, "suppressed")
+		err = s.pretend(m, done)
 	case isTest:
 		done(nil)
 	default:
@@ -55,6 +55,9 @@ func (s *Service) Start(ctx context.Context, r StartRequest) (Pending, error) {
 	}
 	if err != nil {
 		return Pending{}, err
+	}
+	if a.suppressed {
+		s.tellOfStart(EventSendBlocked, a, "suppressed")
 	}
 	s.tellOfStart(EventCodeRequested, a, "")
 	// Told as of the moment of sending, so that the client sees the whole ttl.
@@ -145,9 +148,28 @@ func (s *Service) send(ctx context.Context, m Message, done func(error)) error {
 	}
 	if err := s.Outbox.Enqueue(m, ended); err != nil {
 		ended(err)
-		return &Error{Code: CodeDeliveryUnavailable, RetryAfter: retryAfterFault, AttemptsLeft: -1, Err: err}
+		return noDelivery(err)
 	}
 	return nil
+}
+
+// pretend is send for a suppressed message, which goes nowhere. When no sender
+// works it is refused as any other is: else the answer would tell the numbers
+// apart that are suppressed.
+func (s *Service) pretend(m Message, done func(error)) error {
+	outbox, able := s.Outbox.(Admitter)
+	if !able {
+		return nil
+	}
+	if err := outbox.Admits(m); err != nil {
+		done(err)
+		return noDelivery(err)
+	}
+	return nil
+}
+
+func noDelivery(err error) error {
+	return &Error{Code: CodeDeliveryUnavailable, RetryAfter: retryAfterFault, AttemptsLeft: -1, Err: err}
 }
 
 // delivered notes how the sending ended. It runs after the request has been
@@ -205,7 +227,7 @@ func (s *Service) Status(ctx context.Context, id string) (Status, error) {
 	if !exists || c.UsedBy != "" || !now.Before(c.ExpiresAt) {
 		return Status{}, Refuse(CodeNotFound)
 	}
-	if under := min(now.Sub(c.SentAt), now.Sub(c.DeniedAt)); c.Suppressed && under >= pretended(id) {
+	if under := min(now.Sub(c.SentAt), now.Sub(c.DeniedAt)); c.Suppressed && c.Delivery == DeliveryQueued && under >= pretended(id) {
 		c.Delivery = DeliverySent
 	}
 	left := max(0, s.Settings.OTP.Attempts-c.Tries)

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -138,6 +139,48 @@ func requestsTellNoNumbersApart(t *testing.T, way string) {
 		}
 		if sent := len(w.outbox.sent) - before; sent != 200 && kind != "suppressed" || sent != 0 && kind == "suppressed" {
 			t.Errorf("%s: %d messages went out", kind, sent)
+		}
+	}
+}
+
+// downOutbox is an outbox whose senders are all known to be down.
+type downOutbox struct{}
+
+func (downOutbox) Enqueue(auth.Message, func(error)) error { return errors.New("every sender is down") }
+func (d downOutbox) Admits(auth.Message) error             { return d.Enqueue(auth.Message{}, nil) }
+
+// Attack: while no sender works, asking which numbers are answered all the same,
+// to learn which are suppressed.
+func TestNumbersAreAlikeWhenNoSenderWorks(t *testing.T) {
+	for way := range codesAsked {
+		var steps []string
+		for _, kind := range kindsOfNumbers {
+			w, g := enumerated(t, kind, 250)
+			working, request := w.Outbox, auth.StartRequest{Phone: alice, Country: "SE", ClientIP: "192.0.2.1"}
+			p, err := codesAsked[way].start(w, g, request)
+			wants(t, err, "")
+			w.clock.pass(time.Minute)
+			traced := &tracedStore{Store: w.store}
+			w.Service.Store, w.Outbox = traced, downOutbox{}
+			for _, id := range []string{"", p.ChallengeID} {
+				request.ChallengeID = id
+				_, err = codesAsked[way].start(w, g, request)
+				wants(t, err, auth.CodeDeliveryUnavailable)
+			}
+			if asked := traced.trace; steps == nil {
+				steps = asked
+			} else if !slices.Equal(asked, steps) {
+				t.Errorf("%s, %s: asked %q; others: %q", way, kind, asked, steps)
+			}
+			w.clock.pass(10 * time.Second) // longer than a message seems to be under way
+			status, err := w.Status(t.Context(), p.ChallengeID)
+			if wants(t, err, ""); status.Status != auth.DeliveryFailed {
+				t.Errorf("%s, %s: a resend that nobody took is %s", way, kind, status.Status)
+			}
+			w.Outbox = working
+			if _, err = codesAsked[way].start(w, g, auth.StartRequest{Phone: alice, Country: "SE", ClientIP: "192.0.2.1"}); err != nil {
+				t.Errorf("%s, %s: when a sender works again: %v", way, kind, err)
+			}
 		}
 	}
 }

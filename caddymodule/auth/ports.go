@@ -80,6 +80,13 @@ type Outbox interface {
 	Enqueue(m Message, done func(error)) error
 }
 
+// Admitter is what an Outbox may be as well: one that can tell beforehand. A
+// suppressed message, which is not to go out, is refused where another would be.
+type Admitter interface {
+	// Admits returns the error that Enqueue would return now, and takes nothing.
+	Admits(m Message) error
+}
+
 // Account is what a directory says of a phone number.
 type Account struct {
 	UserID uint64

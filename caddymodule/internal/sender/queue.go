@@ -116,30 +116,49 @@ func NewQueue(o Options) *Queue {
 // Enqueue takes the message and returns at once; see auth.Outbox. The error is
 // ErrFull, ErrClosed, ErrDown or ErrNoRoute.
 func (q *Queue) Enqueue(m auth.Message, done func(error)) error {
-	route := q.route(m.To, m.Channel)
-	if len(route) == 0 && len(q.options.Senders) > 0 {
-		return ErrNoRoute
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
-		return ErrClosed
+	j, err := q.admit(m)
+	if err != nil {
+		return err
 	}
-	probes, ok := q.admit(route)
-	if !ok {
-		return ErrDown
-	}
-	select {
-	case q.jobs <- job{m, done, route, probes}:
-		return nil
-	default:
-		q.health.release(probes...)
-		return ErrFull
-	}
+	j.done = done
+	q.jobs <- j // never blocks: only here, under the lock, are places taken
+	return nil
 }
 
-// admit says whether a new message has a chance, and which probes it takes.
-func (q *Queue) admit(route []int) (probes []int, ok bool) {
+// Admits says whether Enqueue would take the message now; see auth.Admitter.
+func (q *Queue) Admits(m auth.Message) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j, err := q.admit(m)
+	if err == nil {
+		q.health.release(j.probes...)
+	}
+	return err
+}
+
+// admit makes a job of a message that has a chance. The caller holds the lock.
+func (q *Queue) admit(m auth.Message) (job, error) {
+	route := q.route(m.To, m.Channel)
+	if len(route) == 0 && len(q.options.Senders) > 0 {
+		return job{}, ErrNoRoute
+	}
+	if q.closed {
+		return job{}, ErrClosed
+	}
+	if len(q.jobs) == cap(q.jobs) {
+		return job{}, ErrFull
+	}
+	probes, ok := q.probes(route)
+	if !ok {
+		return job{}, ErrDown
+	}
+	return job{message: m, route: route, probes: probes}, nil
+}
+
+// probes says whether a new message has a chance, and which probes it takes.
+func (q *Queue) probes(route []int) (probes []int, ok bool) {
 	ways := [][]int{route}
 	if q.strict() {
 		ways = append(ways, []int{q.screen()})

@@ -21,7 +21,10 @@ import (
 	"github.com/sidegate/sidegate/caddymodule/internal/sender"
 )
 
-var _ auth.Outbox = (*sender.Queue)(nil)
+var (
+	_ auth.Outbox   = (*sender.Queue)(nil)
+	_ auth.Admitter = (*sender.Queue)(nil)
+)
 
 // fake is a sender whose answer a test decides.
 type fake struct {
@@ -314,6 +317,57 @@ func TestQueueWithoutSendersIsDown(t *testing.T) {
 	if err := q.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// Asking whether a message would be taken answers as Enqueue does, and takes
+// neither a place nor the one try of a sender that is down.
+func TestAdmitsAnswersAsEnqueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{name: "s", send: broken}
+		q := sender.NewQueue(sender.Options{Senders: []sender.Sender{f}, Workers: 1, Capacity: 1, Log: silent})
+		admits := func(when string, want error) {
+			t.Helper()
+			for range 3 {
+				if err := q.Admits(message()); !errors.Is(err, want) || want == nil && err != nil {
+					t.Errorf("%s: got %v, want %v", when, err, want)
+				}
+			}
+		}
+		elsewhere := message()
+		elsewhere.Channel = "voice"
+		if err := q.Admits(elsewhere); !errors.Is(err, sender.ErrNoRoute) {
+			t.Errorf("got %v, want no route", err)
+		}
+		admits("while the sender works", nil)
+		for range 3 {
+			deliver(q, message())
+		}
+		admits("while it is down", sender.ErrDown)
+		time.Sleep(30 * time.Second)
+		admits("when it may be tried", nil)
+		f.send = hang
+		if err := q.Enqueue(message(), func(error) {}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		admits("while one tries it", sender.ErrDown)
+		if err := q.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		admits("when it is closed", sender.ErrClosed)
+
+		q = sender.NewQueue(sender.Options{Senders: []sender.Sender{&fake{name: "slow", send: hang}}, Workers: 1, Capacity: 1, Log: silent})
+		for range 2 {
+			if err := q.Enqueue(message(), func(error) {}); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		}
+		admits("when it is full", sender.ErrFull)
+		if err := q.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestCloseDeliversWhatWaits(t *testing.T) {
