@@ -54,35 +54,40 @@ func (p *Pages) notNow(w http.ResponseWriter, r *http.Request, err error) error 
 	return err
 }
 
+// move is a form of somebody who may change the number now.
+type move struct {
+	owner auth.Proof
+	form  url.Values
+}
+
+// moving makes a page's handler of one that takes such a form.
+func moving(take func(p *Pages, w http.ResponseWriter, r *http.Request, m move) error) handler {
+	return func(p *Pages, w http.ResponseWriter, r *http.Request) error {
+		owner, err := p.mover(w, r)
+		if err != nil {
+			return p.notNow(w, r, err)
+		}
+		f, err := form(w, r)
+		if err != nil {
+			return err
+		}
+		return take(p, w, r, move{owner, f})
+	}
+}
+
 // sendToNumber takes the form for a new number and shows the code form.
-func (p *Pages) sendToNumber(w http.ResponseWriter, r *http.Request) error {
-	owner, err := p.mover(w, r)
-	if err != nil {
-		return p.notNow(w, r, err)
-	}
-	f, err := form(w, r)
-	if err != nil {
-		return err
-	}
-	v := view{Phone: f.Get("phone")}
-	if err := p.start(r, f, &v, p.toNumberOf(owner)); err != nil {
+func (p *Pages) sendToNumber(w http.ResponseWriter, r *http.Request, m move) error {
+	v := view{Phone: m.form.Get("phone")}
+	if err := p.start(r, m.form, &v, p.toNumberOf(m.owner)); err != nil {
 		return p.numberAgain(w, r, "number", v, err)
 	}
 	return p.show(w, r, http.StatusOK, "number-code", v)
 }
 
 // resendToNumber sends the same code once more.
-func (p *Pages) resendToNumber(w http.ResponseWriter, r *http.Request) error {
-	owner, err := p.mover(w, r)
-	if err != nil {
-		return p.notNow(w, r, err)
-	}
-	f, err := form(w, r)
-	if err != nil {
-		return err
-	}
-	v := p.numberView(f)
-	if err := p.start(r, f, &v, p.toNumberOf(owner)); err != nil {
+func (p *Pages) resendToNumber(w http.ResponseWriter, r *http.Request, m move) error {
+	v := p.numberView(m.form)
+	if err := p.start(r, m.form, &v, p.toNumberOf(m.owner)); err != nil {
 		return p.numberAgain(w, r, "number-code", v, err)
 	}
 	v.Notice = "resent"
@@ -103,20 +108,12 @@ func (p *Pages) numberView(f url.Values) view {
 }
 
 // checkNumber takes the code form and changes the number.
-func (p *Pages) checkNumber(w http.ResponseWriter, r *http.Request) error {
-	owner, err := p.mover(w, r)
-	if err != nil {
-		return p.notNow(w, r, err)
-	}
-	f, err := form(w, r)
-	if err != nil {
-		return err
-	}
-	v, code := p.numberView(f), digits(f.Get("code"))
+func (p *Pages) checkNumber(w http.ResponseWriter, r *http.Request, m move) error {
+	v, code := p.numberView(m.form), digits(m.form.Get("code"))
 	if !goodCode(code) {
 		return p.slip(w, r, "number-code", v)
 	}
-	_, proof, err := p.Service.ChangePhone(r.Context(), owner, auth.ChangeRequest{
+	_, proof, err := p.Service.ChangePhone(r.Context(), m.owner, auth.ChangeRequest{
 		ChallengeID: v.ChallengeID, Code: code, EndOthers: v.EndOthers,
 		ClientIP: p.ClientIP(r), DeviceProof: p.DeviceProof(r), Locale: p.frame(r).Lang(),
 	})

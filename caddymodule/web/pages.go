@@ -113,9 +113,9 @@ var pages = map[string]struct {
 	"/account":              {(*Pages).account, nil},
 	"/account/end":          {to("/account"), (*Pages).end},
 	"/account/others":       {to("/account"), (*Pages).endOthers},
-	"/account/phone":        {(*Pages).number, (*Pages).sendToNumber},
-	"/account/phone/code":   {to("/account/phone"), (*Pages).checkNumber},
-	"/account/phone/resend": {to("/account/phone"), (*Pages).resendToNumber},
+	"/account/phone":        {(*Pages).number, moving((*Pages).sendToNumber)},
+	"/account/phone/code":   {to("/account/phone"), moving((*Pages).checkNumber)},
+	"/account/phone/resend": {to("/account/phone"), moving((*Pages).resendToNumber)},
 	"/logout":               {to("/account"), (*Pages).logout},
 }
 
