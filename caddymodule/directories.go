@@ -24,8 +24,8 @@ type WebhookDirectory struct {
 	// Signs the body (header X-Sidegate-Signature): use {env.NAME} or
 	// {file./path}. Default: none, and then nothing is signed.
 	Secret string `json:"secret,omitempty"`
-	// How long the app may take to answer, 100ms to 30s. A person waits for it
-	// at each sign-in. Default: 5s.
+	// How long the app may take to answer, 100ms to 8s: a sign-in may take 10 s
+	// as a whole. A person waits for it. Default: 5s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
 	webhook *hook.Directory
@@ -42,7 +42,7 @@ func (w *WebhookDirectory) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkTimeout(w.Timeout); err != nil {
+	if err := checkWait(w.Timeout); err != nil {
 		return err
 	}
 	o.Timeout = time.Duration(w.Timeout)
@@ -94,7 +94,7 @@ func (w *WebhookDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	return block(d, words{
 		"secret":  secretWord(&w.Secret),
-		"timeout": timeoutWord(&w.Timeout),
+		"timeout": waitWord(&w.Timeout),
 	})
 }
 

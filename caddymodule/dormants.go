@@ -36,7 +36,7 @@ func (WebhookDormant) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves the placeholders and checks the values.
 func (w *WebhookDormant) Provision(ctx caddy.Context) error {
-	if err := w.validate(); err != nil {
+	if err := checkWait(w.Timeout); err != nil {
 		return err
 	}
 	o, err := hookOptions(w.URL, w.Secret)
@@ -52,10 +52,6 @@ func (w *WebhookDormant) Provision(ctx caddy.Context) error {
 	}
 	w.Dormant, err = hook.NewDormant(o)
 	return err
-}
-
-func (w *WebhookDormant) validate() error {
-	return between("timeout", w.Timeout, caddy.Duration(100*time.Millisecond), caddy.Duration(8*time.Second))
 }
 
 // Cleanup drops idle connections.
@@ -79,7 +75,7 @@ func (w *WebhookDormant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	return block(d, words{
 		"secret":  secretWord(&w.Secret),
-		"timeout": checked(durationWord(&w.Timeout), w.validate),
+		"timeout": waitWord(&w.Timeout),
 	})
 }
 

@@ -37,6 +37,13 @@ func TimeoutKey(to *caddy.Duration) Key { return timeoutWord(to) }
 // CheckTimeout holds a timeout to the range of TimeoutKey; zero is the default.
 func CheckTimeout(d caddy.Duration) error { return checkTimeout(d) }
 
+// WaitKey reads how long a question of a sign-in may take, 100ms to 8s: it ends
+// before the sign-in does, which may take 10 s.
+func WaitKey(to *caddy.Duration) Key { return waitWord(to) }
+
+// CheckWait holds a timeout to the range of WaitKey; zero is the default.
+func CheckWait(d caddy.Duration) error { return checkWait(d) }
+
 // Resolve fills the placeholders {env.*} and {file.*} of a key's value in. One
 // that gives nothing is an error: an empty secret would protect nothing.
 func Resolve(key, value string) (string, error) { return resolve(caddy.NewReplacer(), key, value) }

@@ -82,6 +82,16 @@ func checkTimeout(d caddy.Duration) error {
 	return between("timeout", d, caddy.Duration(100*time.Millisecond), caddy.Duration(30*time.Second))
 }
 
+// checkWait is checkTimeout for what is asked in the middle of a sign-in: a
+// decision that has begun may take 10 s as a whole.
+func checkWait(d caddy.Duration) error {
+	return between("timeout", d, caddy.Duration(100*time.Millisecond), caddy.Duration(8*time.Second))
+}
+
+func waitWord(to *caddy.Duration) word {
+	return checked(durationWord(to), func() error { return checkWait(*to) })
+}
+
 func timeoutWord(to *caddy.Duration) word {
 	return checked(durationWord(to), func() error { return checkTimeout(*to) })
 }

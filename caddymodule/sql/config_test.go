@@ -38,7 +38,7 @@ func TestProvisionChecks(t *testing.T) {
 		{`{"engine": "postgres", "dsn": "{env.USERS_DSN}"}`, "query must be a SELECT with $1"},
 		{`{"engine": "postgres", "dsn": "{env.USERS_DSN}", "query": "SELECT id FROM users"}`, "query must be a SELECT with $1"},
 		{`{"engine": "mysql", "dsn": "{env.MYSQL_DSN}", "query": "SELECT id FROM users WHERE phone = $1"}`, "query must be a SELECT with ?"},
-		{`{"engine": "postgres", "dsn": "{env.USERS_DSN}", "query": "SELECT $1", "timeout": 1}`, "from 100ms to 30s"},
+		{`{"engine": "postgres", "dsn": "{env.USERS_DSN}", "query": "SELECT $1", "timeout": 1}`, "from 100ms to 8s"},
 		{`{"engine": "postgres", "dsn": "{env.USERS_DSN}", "query": "SELECT $1", "max_open": 101}`, "max_open is 101: use a value from 1 to 100"},
 		{`{"engine": "postgres", "dsn": "{env.USERS_DSN}", "query": "SELECT $1", "max_open": -1}`, "max_open is -1"},
 	} {

@@ -35,8 +35,8 @@ type Directory struct {
 	// id (a whole number), the type, the roles, and, if there is one named so,
 	// banned. It must give one row at most; two are a fault.
 	Query string `json:"query"`
-	// How long one question may take, a new connection included, 100ms to 30s.
-	// A person waits for it at each sign-in. Default: 5s.
+	// How long one question may take, a new connection included, 100ms to 8s: a
+	// sign-in may take 10 s as a whole. A person waits for it. Default: 5s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 	// Connections that may be open at once, 1 to 100; further questions wait for
 	// one. Too many on many nodes use up what the database allows. Default: 8.
@@ -58,7 +58,7 @@ func (*Directory) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves the placeholders and reads the DSN. It connects to nothing.
 func (d *Directory) Provision(ctx caddy.Context) error {
-	if err := errors.Join(d.checkEngine(), caddymodule.CheckTimeout(d.Timeout), d.checkMaxOpen()); err != nil {
+	if err := errors.Join(d.checkEngine(), caddymodule.CheckWait(d.Timeout), d.checkMaxOpen()); err != nil {
 		return err
 	}
 	e := engines[d.Engine]
@@ -122,7 +122,7 @@ func (d *Directory) UnmarshalCaddyfile(in *caddyfile.Dispenser) error {
 	return caddymodule.ReadKeys(in, map[string]caddymodule.Key{
 		"dsn":      caddymodule.SecretKey(&d.DSN),
 		"query":    caddymodule.TextKey(&d.Query),
-		"timeout":  caddymodule.TimeoutKey(&d.Timeout),
+		"timeout":  caddymodule.WaitKey(&d.Timeout),
 		"max_open": d.readMaxOpen,
 	})
 }
