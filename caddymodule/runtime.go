@@ -96,6 +96,7 @@ func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
 		e.audit.keep(keep, touchEvery, func(err error) { log.Error("the audit's head stays as it was", "error", err) })
 	})
 	e.keepers.Go(func() { auth.Patrol(keep, e.newest) })
+	e.keepers.Go(func() { auth.Lapse(keep, e.newest) })
 	return e, nil
 }
 
