@@ -190,7 +190,7 @@ func (o *office) people() *strings.Replacer {
 // Every route, against a running Caddy: what it answers, and that what it
 // changes is told once, with who, before and after.
 func TestAdminRoutes(t *testing.T) {
-	driven := map[string]bool{}
+	routes, driven := adminRoutes(t), map[string]bool{}
 	for name, address := range map[string]string{"unix": socket(t), "127.0.0.1": freeAddress(t)} {
 		o := startOffice(t, address, plenty)
 		fill := o.people()
@@ -206,22 +206,19 @@ func TestAdminRoutes(t *testing.T) {
 				t.Errorf("%s: %d %s", what, r.status, r.body)
 			}
 			o.checkTold(what, order, "anna@"+name)
-			driven[order.method+" "+shape(order.path)] = true
+			driven[routes.of(order)] = true
 		}
 		o.checkAudit("anna@" + name)
 		if err := caddy.Stop(); err != nil {
 			t.Fatal(err)
 		}
 	}
+	routes.wantAll(t, driven, "is not driven here")
+	documented := map[string]bool{}
 	for _, route := range documentedRoutes(t) {
-		if !driven[route] {
-			t.Errorf("%s is documented and not driven here", route)
-		}
-		delete(driven, route)
+		documented[route] = true
 	}
-	for route := range driven {
-		t.Errorf("%s is not in docs/admin.md", route)
-	}
+	routes.wantAll(t, documented, "is not in docs/admin.md")
 }
 
 func (o *office) checkTold(what string, order order, by string) {
@@ -230,7 +227,7 @@ func (o *office) checkTold(what string, order order, by string) {
 	if order.told == "" && len(acts) == 0 {
 		return
 	}
-	if len(acts) != 1 || acts[0].Name != order.told || acts[0].By != by || acts[0].Before == nil && acts[0].After == nil {
+	if len(acts) != 1 || acts[0].Name != order.told || acts[0].By != by || !toldWhole(acts[0]) {
 		o.t.Errorf("%s: told %+v, want %s", what, acts, order.told)
 		return
 	}
@@ -244,45 +241,32 @@ func (o *office) checkTold(what string, order order, by string) {
 // there was before, and what there is then.
 func (o *office) checkAudit(by string) {
 	o.t.Helper()
-	log, err := os.ReadFile(filepath.Join(o.dir, "caddy.log"))
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	var got, want []string
-	for line := range strings.Lines(string(log)) {
-		var entry struct {
-			Audit struct {
-				Name, By      string
-				Before, After any
-			}
-		}
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Audit.By == by && (entry.Audit.Before != nil || entry.Audit.After != nil) {
-			got = append(got, entry.Audit.Name)
-		}
-	}
+	var want []string
 	for _, order := range orders {
 		if order.told != "" {
 			want = append(want, string(order.told))
 		}
 	}
-	if !slices.Equal(got, want) {
+	if got := o.auditLines(by); !slices.Equal(got, want) {
 		o.t.Errorf("audit lines: %v, want %v", got, want)
 	}
 }
 
-// shape is a path with names for what varies, as the documents write it.
-func shape(path string) string {
-	path, _, _ = strings.Cut(path, "?")
-	parts := strings.Split(path, "/")
-	for i := 1; i < len(parts); i++ {
-		switch {
-		case parts[i-1] == "users" && !slices.Contains([]string{"find", "import", "export"}, parts[i]):
-			parts[i] = "{id}"
-		case parts[i-1] == "sessions" && parts[i] == "{session}":
-			parts[i] = "{session_id}"
+// auditLines are the names of the audit's lines about those whose name begins
+// so, with what there was before and what there is then.
+func (o *office) auditLines(by string) (names []string) {
+	o.t.Helper()
+	log, err := os.ReadFile(filepath.Join(o.dir, "caddy.log"))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(log)) {
+		var entry struct{ Audit auth.Event }
+		if json.Unmarshal([]byte(line), &entry) == nil && strings.HasPrefix(entry.Audit.By, by) && toldWhole(entry.Audit) {
+			names = append(names, string(entry.Audit.Name))
 		}
 	}
-	return strings.Join(parts, "/")
+	return names
 }
 
 // documentedRoutes are the routes in the first column of docs/admin.md.
@@ -293,7 +277,7 @@ func documentedRoutes(t *testing.T) (routes []string) {
 		route, _, _ := strings.Cut(cell, "`")
 		method, path, spaced := strings.Cut(route, " ")
 		if is && spaced && slices.Contains([]string{"GET", "POST", "PATCH", "DELETE"}, method) {
-			routes = append(routes, method+" "+strings.TrimPrefix(path, "/sidegate/"))
+			routes = append(routes, method+" "+strings.ReplaceAll(path, "{session_id}", "{session}"))
 		}
 	}
 	if len(routes) == 0 {
@@ -307,7 +291,25 @@ func TestAdminRoutesWithWrongInput(t *testing.T) {
 	o.people()
 	o.heard()
 	session := "users/1/ban"
-	for _, row := range []order{
+	rows := []order{
+		{"GET", "users/1?verbose=true", "", 400, "invalid_request", ""},
+		{"DELETE", "users/1?dry_run=true", "", 400, "invalid_request", ""},
+		{"POST", "sessions/revoke-all?dry_run=true", `{}`, 400, "invalid_request", ""},
+		{"GET", "blocks?country=NO", "", 400, "invalid_request", ""},
+		{"GET", "keys?limit=1", "", 400, "invalid_request", ""},
+		{"GET", "stats?x=1", "", 400, "invalid_request", ""},
+		{"GET", "audit/head?x=1", "", 400, "invalid_request", ""},
+		{"GET", "doctor?x=%zz", "", 400, "invalid_request", ""},
+		{"POST", "users/import?dry_run=false", `{"phone":"+46709998875"}`, 400, "invalid_request", ""},
+		{"POST", "users/import?dry=true", `{"phone":"+46709998875"}`, 400, "invalid_request", ""},
+		{"GET", "users/export?limit=1", "", 400, "invalid_request", ""},
+		{"GET", "users/99/export", "", 404, "not_found", ""},
+		{"GET", "users/1/export?all=true", "", 400, "invalid_request", ""},
+		{"POST", "backup", `{}`, 400, "invalid_request", ""},
+		{"POST", "backup", `{"passphrase":"short"}`, 400, "invalid_request", ""},
+		{"POST", "backup", `{"recipient":"age1","passphrase":"correct horse battery"}`, 400, "invalid_request", ""},
+		{"POST", "backup?recipient=age1", `{"passphrase":"correct horse battery"}`, 400, "invalid_request", ""},
+		{"POST", "users/find", `{"phone":"12345"}`, 400, "phone_invalid", ""},
 		{"GET", "users/x", "", 400, "invalid_request", ""},
 		{"GET", "users/0", "", 400, "invalid_request", ""},
 		{"GET", "users/01", "", 400, "invalid_request", ""},
@@ -395,13 +397,17 @@ func TestAdminRoutesWithWrongInput(t *testing.T) {
 		{"POST", "blocks/remove", `{"country":"NO","reason":"x"}`, 400, "invalid_request", ""},
 		{"POST", "blocks/remove", `{"country":1}`, 400, "invalid_request", ""},
 		{"POST", "keys/rotate", "", 415, "unsupported_media_type", ""},
-	} {
+	}
+	routes, driven := adminRoutes(t), map[string]bool{}
+	for _, row := range rows {
+		driven[routes.of(row)] = true
 		r := o.ask(row.method, row.path, row.body)
 		wants(t, row.method+" "+row.path+" "+row.body, r, row.status, row.says)
 		if r.header.Get("Content-Type") != "application/problem+json" || r.status == 405 && r.header.Get("Allow") == "" {
 			t.Errorf("%s %s: %v", row.method, row.path, r.header)
 		}
 	}
+	routes.wantAll(t, driven, "is not driven with wrong input")
 	if acts := o.heard(); acts != nil {
 		t.Errorf("told %+v", acts)
 	}

@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
@@ -58,7 +60,9 @@ func words(command string) (words []string) {
 	return words
 }
 
-// commandLines are every command, in an order that makes sense.
+// commandLines are every command, with good words and with wrong ones, in an
+// order that makes sense. {session} is one of user 1, {log} is Caddy's, {dir} has
+// users.csv and elsewhere, and {recipient} is the last key for backups.
 var commandLines = []commandLine{
 	{"users list", "+•••••••••67", false},
 	{"users list --limit 1", "There may be more: --after 1", false},
@@ -86,6 +90,7 @@ var commandLines = []commandLine{
 	{"users ban 4711 --for ever", "no duration", true},
 	{"users ban 4711 --for 1h --until 2099-01-01T00:00:00Z", "not both", true},
 	{"users unban 4711", "4711", false},
+	{"users unban 99", "not_found", true},
 	{"users reopen 1", "+•••••••••67", false},
 	{"users reopen 99", "not_found", true},
 	{"users unlock 1", "forgotten", false},
@@ -94,6 +99,22 @@ var commandLines = []commandLine{
 	{"users delete 4711", "say --yes", true},
 	{"users delete 4711 --yes", "deleted", false},
 	{"users delete 4711 --yes", "not_found", true},
+
+	{"users import {dir}/users.csv --dry-run", "1 users would be new", false},
+	{"users import {dir}/users.csv", "1 users new", false},
+	{"users import {dir}/nowhere.csv", "no such file", true},
+	{"users export", `"auth_user_id":4713`, false},
+	{"users export 4713", `"phone":"+46709998874"`, false},
+	{"users export 99", "not_found", true},
+
+	{"backup new-key {dir}/backup.key", "age1", false},
+	{"backup new-key {dir}/backup.key", "exists", true},
+	{"backup --recipient {recipient}", "age-encryption.org/v1", false},
+	{"backup", "--recipient", true},
+	{"backup verify {dir}/made.backup --identity {dir}/backup.key", "records", false},
+	{"backup verify {dir}/users.csv --identity {dir}/backup.key", "no head of age", true},
+	{"restore {dir}/made.backup --identity {dir}/backup.key --config {dir}/elsewhere --adapter caddyfile --end-all-sessions", "records", false},
+	{"restore {dir}/made.backup --identity {dir}/backup.key --config {dir}/elsewhere --adapter caddyfile --end-all-sessions", "a store already", true},
 
 	{"sessions list 1", "laptop", false},
 	{"sessions list +46701234567", "live", false},
@@ -121,6 +142,7 @@ var commandLines = []commandLine{
 	{"devices delete 1", "accepts 2 arg(s)", true},
 
 	{"blocks list", "COUNTRY", false},
+	{"blocks list NG", "unknown command", true},
 	{"blocks add --prefix +23470 --reason 'ticket 99'", "No more codes go there.", false},
 	{"blocks add --country NG", "No more codes", false},
 	{"blocks add --country XX", "No country has this code", true},
@@ -131,11 +153,16 @@ var commandLines = []commandLine{
 	{"blocks remove --country NG --prefix +234", "and not both", true},
 
 	{"keys list", "signs", false},
+	{"keys list all", "unknown command", true},
+	{"keys rotate now", "unknown command", true},
 	{"keys rotate", "next", false},
 	{"stats", "live sessions in memory", false},
 	{"stats --json", `"live_sessions":`, false},
 	{"doctor", "ok       file modes", false},
 	{"doctor --json", `"healthy":true`, false},
+	{"doctor /nowhere/Caddyfile", "/nowhere/Caddyfile", true},
+	{"audit verify {log}", "whole and in order", false},
+	{"audit verify /nowhere/audit.log", "no such file", true},
 
 	{"", "Exit codes", false},
 	{"users", "Available Commands", false},
@@ -151,9 +178,17 @@ var commandLines = []commandLine{
 func TestCommands(t *testing.T) {
 	for name, address := range map[string]string{"unix": socket(t), "TCP": freeAddress(t)} {
 		o := startOffice(t, address, plenty)
-		fill := o.people()
+		fill, log := o.people(), filepath.Join(o.dir, "caddy.log")
+		recipient := "" // of the backups
+		o.heard()
+		for file, text := range map[string]string{
+			"users.csv": "phone,auth_user_id\n+46709998874,4713\n",
+			"elsewhere": "{\n sidegate {\n store badger {\n path " + o.dir + "/elsewhere.store\n}\n}\n}\n",
+		} {
+			o.keep(file, text)
+		}
 		for _, line := range commandLines {
-			args := words(fill.Replace(line.command))
+			args := words(strings.NewReplacer("{log}", log, "{dir}", o.dir, "{recipient}", recipient).Replace(fill.Replace(line.command)))
 			if len(args) > 0 && !strings.Contains(line.command, "--help") {
 				args = append([]string{"--address", o.address, "--by", "anna"}, args...)
 			}
@@ -165,13 +200,61 @@ func TestCommands(t *testing.T) {
 			if line.fails != (err != nil) || !strings.Contains(said, line.says) || other != "" {
 				t.Errorf("%s: %s: %v\nout: %s\nerrors: %s", name, line.command, err, out, errs)
 			}
+			switch {
+			case strings.HasPrefix(out, "age1"):
+				recipient = strings.TrimSpace(out)
+			case strings.HasPrefix(out, "age-encryption.org/"):
+				o.keep("made.backup", out)
+			}
 			if strings.Contains(line.command, "--json") && out != "" && !json.Valid([]byte(out)) {
 				t.Errorf("%s: %s: not JSON: %s", name, line.command, out)
 			}
 		}
-		for _, e := range o.heard() {
-			if !strings.HasPrefix(e.By, "anna@") {
-				t.Errorf("%s: told of %q", e.Name, e.By)
+		o.checkActs()
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// keep writes a file beside the store.
+func (o *office) keep(file, text string) {
+	o.t.Helper()
+	if err := os.WriteFile(filepath.Join(o.dir, file), []byte(text), 0o600); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// checkActs fails unless commands did all that operators can do, and each act
+// left its audit line.
+func (o *office) checkActs() {
+	o.t.Helper()
+	var told []string
+	for _, e := range o.heard() {
+		if !strings.HasPrefix(e.By, "anna@") || !toldWhole(e) {
+			o.t.Errorf("%s: told of %q, %+v", e.Name, e.By, e)
+		}
+		told = append(told, string(e.Name))
+	}
+	if lines := o.auditLines("anna@"); !slices.Equal(lines, told) {
+		o.t.Errorf("audit lines %q, told %q", lines, told)
+	}
+	for _, order := range orders {
+		if order.told != "" && !slices.Contains(told, string(order.told)) {
+			o.t.Errorf("no command leads to %s", order.told)
+		}
+	}
+}
+
+// Every command is driven, with good words and with wrong ones.
+func TestCommandLinesAreOfAllCommands(t *testing.T) {
+	for _, name := range leaves(tree(), "") {
+		for _, fails := range []bool{false, true} {
+			driven := slices.ContainsFunc(commandLines, func(line commandLine) bool {
+				return line.fails == fails && strings.HasPrefix(line.command+" ", name+" ") && !strings.Contains(line.command, "--help")
+			})
+			if !driven {
+				t.Errorf("%s is not driven so that it fails: %v", name, fails)
 			}
 		}
 	}
@@ -180,22 +263,16 @@ func TestCommands(t *testing.T) {
 // Every command that the documents name is there, and the other way round.
 func TestCommandsAreDocumented(t *testing.T) {
 	page := readPage(t, "../docs/admin.md")
-	var walk func(cmd *cobra.Command, path string)
-	walk = func(cmd *cobra.Command, path string) {
-		for _, sub := range cmd.Commands() {
-			walk(sub, strings.TrimSpace(path+" "+sub.Name()))
+	root := tree()
+	for _, name := range leaves(root, "") {
+		if !strings.Contains(page, "| `"+name+" ") && !strings.Contains(page, "| `"+name+"`") {
+			t.Errorf("docs/admin.md does not name %s", name)
 		}
-		if cmd.HasSubCommands() || path == "" || cmd.Name() == "help" || strings.HasPrefix(path, "completion") {
-			return
-		}
-		if !strings.Contains(page, "| `"+path+" ") && !strings.Contains(page, "| `"+path+"`") {
-			t.Errorf("docs/admin.md does not name %s", path)
-		}
-		if cmd.Example == "" || cmd.Short == "" {
-			t.Errorf("%s has no example or no description", path)
+		cmd, _, err := root.Find(strings.Fields(name))
+		if err != nil || cmd.Example == "" || cmd.Short == "" {
+			t.Errorf("%s has no example or no description: %v", name, err)
 		}
 	}
-	walk(tree(), "")
 }
 
 // caddyCommand runs a whole command line in a process of its own.
