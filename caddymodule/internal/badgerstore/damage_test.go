@@ -128,7 +128,7 @@ func TestDamage(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dbDir(p), "00099.mem"), make([]byte, 100), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, "lost data"},
+		}, "does not name table"},
 		{"the manifest has a flipped bit", filled, func(t *testing.T, p string) {
 			flip(t, last(files(t, p, "MANIFEST")), func(n int) int { return n / 2 })
 		}, "MANIFEST"},

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -22,34 +23,51 @@ import (
 // again that were ended. The marker would be gone with them.
 //
 // Badger's highest version would not do: it falls when the newest records were
-// deletions and a compaction has dropped them.
+// deletions and a compaction has dropped them. But it stands in for the marker
+// in the moments after that: a second number says what has been answered since.
 func epochFile(path string) string { return filepath.Join(path, "epoch") }
 
 const epochRemedy = "restore a backup; or remove the file %s to go on with what is there, which may bring ended sessions back to life"
 
-// readEpoch returns 0 when there is no file.
-func readEpoch(path string) (uint64, error) {
+// epoch is what the file says; zero when there is none.
+type epoch struct {
+	marker   uint64 // the version of the marker, since when all was synced
+	answered uint64 // the newest version that was answered
+}
+
+// epochFormat is the file. Its numbers are as wide as any, so that the second
+// one is replaced in place. A file of the first alone is an older one.
+const epochFormat = "%020d\n%020d\n"
+
+const answeredAt = 21
+
+func readEpoch(path string) (e epoch, err error) {
 	name := epochFile(path)
 	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return e, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("reading the epoch: %w", err)
+		return e, fmt.Errorf("reading the epoch: %w", err)
 	}
-	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
-	if err != nil || n == 0 {
-		return 0, fmt.Errorf("the epoch file is damaged: "+epochRemedy, name)
+	numbers := strings.Fields(string(text))
+	for i, to := range []*uint64{&e.marker, &e.answered}[:min(2, len(numbers))] {
+		n, failed := strconv.ParseUint(numbers[i], 10, 64)
+		err = errors.Join(err, failed)
+		*to = n
 	}
-	return n, nil
+	if err != nil || len(numbers) > 2 || e.marker == 0 {
+		return e, fmt.Errorf("the epoch file is damaged: "+epochRemedy, name)
+	}
+	return e, nil
 }
 
 func lost(path, what string) error {
 	return fmt.Errorf("the store has lost data (%s): "+epochRemedy, what, epochFile(path))
 }
 
-// checkEpoch compares the marker record with the file.
-func (s *Store) checkEpoch(want uint64) error {
+// checkEpoch compares the database with the file.
+func (s *Store) checkEpoch(want epoch) error {
 	var have uint64
 	err := s.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(epochKey)
@@ -64,8 +82,11 @@ func (s *Store) checkEpoch(want uint64) error {
 	if err != nil {
 		return fmt.Errorf("reading the marker: %w", err)
 	}
-	if have < want {
-		return lost(s.opt.Path, fmt.Sprintf("it had come to %d and is at %d", want, have))
+	if have < want.marker {
+		return lost(s.opt.Path, fmt.Sprintf("it had come to %d and is at %d", want.marker, have))
+	}
+	if have = s.db.MaxVersion(); have < want.answered {
+		return lost(s.opt.Path, fmt.Sprintf("it had answered %d and is at %d", want.answered, have))
 	}
 	return nil
 }
@@ -85,11 +106,57 @@ func (s *Store) writeEpoch() error {
 	if err != nil {
 		return fmt.Errorf("writing the epoch's marker: %w", err)
 	}
-	text := strconv.FormatUint(uint64(version), 10) + "\n"
-	if err := writeFile(epochFile(s.opt.Path), text); err != nil {
+	if err := s.progress.begin(epochFile(s.opt.Path), uint64(version)); err != nil {
 		return fmt.Errorf("writing the epoch: %w", err)
 	}
 	return nil
+}
+
+// progress keeps the second number of the file.
+type progress struct {
+	mu       sync.Mutex
+	file     *os.File
+	answered uint64
+}
+
+// begin replaces the file.
+func (p *progress) begin(name string, marker uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answered = max(p.answered, marker)
+	if err := writeFile(name, fmt.Sprintf(epochFormat, marker, p.answered)); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	p.close()
+	p.file = file
+	return nil
+}
+
+// note says that a version is durable. When the file comes to the disk is up to
+// the kernel: it loses nothing of a killed process, and a power cut makes the
+// check weaker, but never wrong.
+func (p *progress) note(version uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if version <= p.answered || p.file == nil {
+		return nil
+	}
+	p.answered = version
+	if _, err := p.file.WriteAt(fmt.Appendf(nil, "%020d", version), answeredAt); err != nil {
+		return fmt.Errorf("noting what is answered: %w", err)
+	}
+	return nil
+}
+
+// close lets go of the file. The caller holds the lock, or is alone.
+func (p *progress) close() {
+	if p.file != nil {
+		p.file.Close()
+	}
 }
 
 func (s *Store) writeMarker() (v auth.Version, err error) {

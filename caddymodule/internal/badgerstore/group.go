@@ -86,9 +86,12 @@ func (s *Store) durable() error {
 // sync is one round of the group.
 func (s *Store) sync() error {
 	ended := s.ended.Load() // first: equal to begun only if none was running
-	begun := s.begun.Load()
+	begun, reached := s.begun.Load(), s.reached.Load()
 	if err := s.wal.sync(); err != nil {
 		return err
+	}
+	if err := s.progress.note(reached); err != nil {
+		s.opt.Log.Warn("keeping the store", "error", err) // its answers are as safe as they were
 	}
 	if ended == begun {
 		s.clean.Store(begun)

@@ -121,7 +121,7 @@ func lockDir(path string, wait time.Duration) (*os.File, error) {
 	}
 }
 
-func (s *Store) openDB(epoch uint64) error {
+func (s *Store) openDB(e epoch) error {
 	dir := dbDir(s.opt.Path)
 	opt := engineOptions(dir, s.opt.Log)
 	if err := dropEmptyLogs(dir); err != nil {
@@ -130,13 +130,17 @@ func (s *Store) openDB(epoch uint64) error {
 	if err := verify(dir, opt); err != nil {
 		return fmt.Errorf("the store is damaged: %w; restore a backup", err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, badger.ManifestFilename)); epoch != 0 && errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, badger.ManifestFilename)); e.marker != 0 && errors.Is(err, fs.ErrNotExist) {
 		return lost(s.opt.Path, "there is none")
 	}
-	return guard(func() (err error) {
+	err := guard(func() (err error) {
 		s.db, err = badger.Open(opt)
 		return err
 	})
+	if err != nil {
+		return fmt.Errorf("the engine does not open it: %w; if its files are damaged, restore a backup", err)
+	}
+	return nil
 }
 
 // dropEmptyLogs removes logs that a crash left without a single byte. Badger
@@ -152,8 +156,8 @@ func dropEmptyLogs(dir string) error {
 }
 
 // begin checks that nothing is missing, and starts what an open store runs.
-func (s *Store) begin(epoch uint64) (err error) {
-	if err := s.checkEpoch(epoch); err != nil {
+func (s *Store) begin(e epoch) (err error) {
+	if err := s.checkEpoch(e); err != nil {
 		return err
 	}
 	if s.wal, err = openWAL(s.db, dbDir(s.opt.Path)); err != nil {

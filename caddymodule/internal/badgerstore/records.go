@@ -123,7 +123,13 @@ func (s *Store) commit(txn *badger.Txn, writes ...auth.Write) (v auth.Version, e
 	if err := s.committed(txn); err != nil || last == nil {
 		return 0, err
 	}
-	return versionOf(last), nil
+	v = versionOf(last)
+	for {
+		reached := s.reached.Load()
+		if uint64(v) <= reached || s.reached.CompareAndSwap(reached, uint64(v)) {
+			return v, nil
+		}
+	}
 }
 
 // committed commits and counts, so that durable knows if there is anything to

@@ -70,8 +70,11 @@ type Store struct {
 	begun, ended atomic.Uint64
 	clean        atomic.Uint64 // value of begun that is known durable
 
-	epochMu sync.Mutex
-	epochAt uint64 // begun when the epoch was last written
+	reached atomic.Uint64 // the newest version that was committed
+
+	epochMu  sync.Mutex
+	epochAt  uint64 // begun when the epoch was last written
+	progress progress
 
 	stop      context.CancelFunc
 	keeping   sync.WaitGroup
@@ -102,6 +105,7 @@ func (s *Store) close() error {
 	epochErr := s.writeEpoch()
 	s.group.close()
 	s.wal.close()
+	s.progress.close()
 	if err := s.space.check(true, 0); err != nil {
 		// Badger would flush its memory through mmap and kill the process. The
 		// log on the disk holds everything; the next process reads it. The lock

@@ -52,7 +52,10 @@ func openTest(t testing.TB, opt Options) *Store {
 
 type testSealer struct{ cipher.AEAD }
 
-func newTestSealer(t testing.TB) testSealer {
+func newTestSealer(t interface {
+	Helper()
+	Fatal(...any)
+}) testSealer {
 	block, err := aes.NewCipher(make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -65,21 +68,83 @@ func verifyTables(dir string, names []string, m badger.Manifest) error {
 		}
 		known = max(known, version)
 	}
-	logs := false
-	for _, name := range names {
-		logs = logs || filepath.Ext(name) == ".mem"
+	inLogs, err := firstInLogs(dir)
+	if err != nil {
+		return err
 	}
 	for _, name := range names {
 		id, ok := table.ParseFileID(name)
-		if _, listed := m.Tables[id]; !ok || listed || logs {
-			continue // what a log does not hold yet is in it; the epoch judges
+		if _, listed := m.Tables[id]; !ok || listed {
+			continue
 		}
 		version, err := verifyTable(name)
-		if err == nil && version > known {
+		if err == nil && version > known && version < inLogs {
 			return fmt.Errorf("its MANIFEST does not name table %06d, which is newer than all others", id)
 		}
 	}
 	return nil
+}
+
+// firstInLogs is the oldest version that the logs hold: a table with newer ones
+// was being built of a log when the process ended, and will be built again. It
+// is beyond all versions when there are no logs.
+func firstInLogs(dir string) (first uint64, err error) {
+	numbers, err := logNumbers(dir)
+	if err != nil {
+		return 0, err
+	}
+	first = math.MaxUint64
+	for _, n := range numbers {
+		version, err := firstInLog(logName(dir, n))
+		if err != nil {
+			return 0, err
+		}
+		first = min(first, version)
+	}
+	return first, nil
+}
+
+// logHead is how much of a log is read for its first entry: keys have at most
+// 512 bytes, and values 64 KiB.
+const logHead = 20 + 32 + maxKey + 16 + envelopeHeader + 2*maxValue
+
+// firstInLog is the version of a log's first entry, which is its oldest. A log
+// is a header of 20 bytes, then of each entry two bytes of flags, the lengths of
+// key and value, the expiry, the key with its version behind it, the value, and
+// a checksum (structs.go, memtable.go). An entry that is damaged may have had
+// any version, and gives 0: of what is behind it the epoch judges.
+func firstInLog(name string) (version uint64, err error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	head, err := io.ReadAll(io.LimitReader(file, logHead))
+	if err != nil {
+		return 0, err
+	}
+	const flags, ts, sum = 2, 8, 4
+	entry := head[min(20, len(head)):]
+	if len(bytes.Trim(entry, "\x00")) == 0 {
+		return math.MaxUint64, nil
+	}
+	at, lengths := flags, [3]uint64{}
+	for i := range lengths {
+		n, size := binary.Uvarint(entry[min(at, len(entry)):])
+		if size <= 0 {
+			return 0, nil
+		}
+		lengths[i], at = n, at+size
+	}
+	key, value := lengths[0], lengths[1]
+	if key < ts || key > uint64(len(entry)) || value > uint64(len(entry)) || uint64(at)+key+value+sum > uint64(len(entry)) {
+		return 0, nil
+	}
+	end := at + int(key+value)
+	if crc32.Checksum(entry[:end], crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(entry[end:]) {
+		return 0, nil
+	}
+	return y.ParseTs(entry[at : at+int(key)]), nil
 }
 
 // verifyTable checks all checksums of a table and returns its highest version.

@@ -1,0 +1,243 @@
+package badgerstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+)
+
+// history is a store that is not open, and what it holds: of each record the
+// last version that was answered. Earlier ones lie in older files.
+type history struct {
+	path    string
+	records map[string]string
+	files   []string // below path
+}
+
+// lived makes a store that was opened so often. At the last time it was killed,
+// and what it wrote then is in a log; otherwise all is in tables.
+func lived(t *testing.T, rounds int, killed bool) *history {
+	t.Helper()
+	h := &history{path: t.TempDir(), records: map[string]string{}}
+	path := t.TempDir()
+	for round := range rounds {
+		s, err := Open(Options{Path: path, Seal: newTestSealer(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.write(t, s, round)
+		last := round == rounds-1
+		if last && killed {
+			err = sparseCopy(h.path, path)
+		}
+		if err = errors.Join(err, s.Close()); last && !killed {
+			err = errors.Join(err, sparseCopy(h.path, path))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.files = filesBelow(t, h.path)
+	return h
+}
+
+func filesBelow(t *testing.T, path string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(path, func(name string, entry os.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			files = append(files, name[len(path):])
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// write ends a third of the records, deletes a tenth, and makes new ones.
+func (h *history) write(t *testing.T, s *Store, round int) {
+	for n := range 60 {
+		key := fmt.Sprintf("session/%03d", n*4%61+round)
+		r, err := s.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := auth.Write{Key: key, Value: fmt.Appendf(nil, "%s as of %d %s", key, round, bytes.Repeat([]byte{'x'}, 300))}
+		if n%10 == 9 && r[0].Version != 0 {
+			w.Value = nil
+		}
+		if _, err := s.Swap(t.Context(), r[0].Version, w); err != nil {
+			t.Fatal(err)
+		}
+		h.records[key] = string(w.Value)
+	}
+}
+
+// sparseCopy copies a store without the holes of its logs.
+func sparseCopy(to, from string) error {
+	return filepath.WalkDir(from, func(name string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, name[len(from):])
+		if entry.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
+		return sparseCopyFile(target, name)
+	})
+}
+
+func sparseCopyFile(to, from string) (err error) {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, target.Close()) }()
+	block, empty := make([]byte, 64<<10), make([]byte, 64<<10)
+	for at := int64(0); ; {
+		n, err := io.ReadFull(source, block)
+		if n > 0 && !bytes.Equal(block[:n], empty[:n]) {
+			if _, err := target.WriteAt(block[:n], at); err != nil {
+				return err
+			}
+		}
+		at += int64(n)
+		if err != nil {
+			return target.Truncate(at)
+		}
+	}
+}
+
+// check opens a store and reads all that there was. It returns what is wrong: a
+// record that is not as it was written, while nothing says so.
+func (h *history) check(t interface {
+	Helper()
+	Fatal(...any)
+}, path string) (wrong error) {
+	s, err := Open(Options{Path: path, Seal: newTestSealer(t), LockWait: -1})
+	if err != nil {
+		return refusal(err)
+	}
+	defer func() { wrong = errors.Join(wrong, s.Close()) }()
+	listed := map[string]string{}
+	all, err := s.List(context.Background(), "session/", "", 1000)
+	for _, r := range all {
+		listed[r.Key] = string(r.Value)
+	}
+	if err == nil && !maps.Equal(listed, h.present()) {
+		return fmt.Errorf("listed %d records, want %d", len(listed), len(h.present()))
+	}
+	if err != nil && !errors.Is(err, auth.ErrUnavailable) {
+		return err
+	}
+	for key, want := range h.records {
+		r, err := s.Get(context.Background(), key)
+		switch {
+		case err != nil && !errors.Is(err, auth.ErrUnavailable):
+			return err
+		case err == nil && string(r[0].Value) != want:
+			return fmt.Errorf("%s: %.40q, want %.40q", key, r[0].Value, want)
+		}
+	}
+	return nil
+}
+
+// present are the records that were not deleted.
+func (h *history) present() map[string]string {
+	records := maps.Clone(h.records)
+	maps.DeleteFunc(records, func(_, value string) bool { return value == "" })
+	return records
+}
+
+// refusal is nil when an error of Open is of the right class and says what to do.
+func refusal(err error) error {
+	if !errors.Is(err, auth.ErrUnavailable) || !strings.Contains(err.Error(), "restore a backup") {
+		return fmt.Errorf("no remedy: %w", err)
+	}
+	return nil
+}
+
+// used is how much of a file there is before the zeros at its end.
+func used(data []byte) int { return len(bytes.TrimRight(data, "\x00")) }
+
+// damages are what may have become of a file, at a place in it.
+var damages = map[string]func(data []byte, at int) []byte{
+	"a flipped byte": func(data []byte, at int) []byte { data[at] ^= 0x40; return data },
+	"another byte":   func(data []byte, at int) []byte { data[at] = ^data[at]; return data },
+	"a lost end":     func(data []byte, at int) []byte { return data[:at] },
+	"a lost block":   func(data []byte, at int) []byte { clear(data[at:min(at+4096, len(data))]); return data },
+}
+
+// A byte that has changed in any file of the store, wherever it is, gives no
+// record another value than it had, and makes none come back that was ended or
+// deleted: the store does not open, or the record is an error.
+func TestDamageAltersNothing(t *testing.T) {
+	t.Parallel()
+	histories := map[string]*history{"killed": lived(t, 4, true), "closed": lived(t, 8, false)}
+	kinds := slices.Sorted(maps.Keys(damages))
+	rapid.Check(t, func(t *rapid.T) {
+		h := histories[rapid.SampledFrom([]string{"closed", "killed"}).Draw(t, "history")]
+		path, err := os.MkdirTemp("", "damage")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(path)
+		if err := sparseCopy(path, h.path); err != nil {
+			t.Fatal(err)
+		}
+		name := path + rapid.SampledFrom(h.files).Draw(t, "file")
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := rapid.IntRange(0, max(0, min(len(data)-1, used(data)+16))).Draw(t, "position")
+		kind := rapid.SampledFrom(kinds).Draw(t, "kind")
+		if len(data) > 0 {
+			data = damages[kind](data, at)
+		}
+		err = os.WriteFile(name, data[:used(data)], 0o600)
+		if err = errors.Join(err, os.Truncate(name, int64(len(data)))); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // refusing repairs nothing
+			if err := h.check(t, path); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+// What is as it was written opens, and is all there.
+func TestUndamagedStoresOpen(t *testing.T) {
+	for _, h := range []*history{lived(t, 4, true), lived(t, 8, false)} {
+		path := t.TempDir()
+		if err := sparseCopy(path, h.path); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(Options{Path: path, Seal: newTestSealer(t)})
+		if err == nil {
+			err = s.Close()
+		}
+		if err = errors.Join(err, h.check(t, path)); err != nil {
+			t.Error(err)
+		}
+	}
+}
