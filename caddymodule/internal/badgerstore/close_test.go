@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -96,6 +99,28 @@ func TestFailedSyncIsForEver(t *testing.T) {
 		_, err := s.Swap(t.Context(), 0, auth.Write{Key: fmt.Sprint(i), Value: []byte("v")})
 		wantUnavailable(t, err, "syncing the log")
 	}
+}
+
+// When its directory is gone the engine tries to write for ever. Who closes the
+// store hears of it instead of waiting: it may be a reload.
+func TestCloseWithoutTheDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store")
+	s, err := Open(Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Swap(t.Context(), 0, auth.Write{Key: "k", Value: []byte("v")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	s.engineWait = 100 * time.Millisecond
+	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "the engine has not ended") {
+		t.Errorf("got %v", err)
+	}
+	_, err = s.Get(t.Context(), "k")
+	wantUnavailable(t, err, "closed")
 }
 
 func TestPanicsAreErrors(t *testing.T) {

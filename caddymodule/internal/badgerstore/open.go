@@ -52,7 +52,7 @@ func open(opt Options) (s *Store, err error) {
 			lock.Close()
 		}
 	}()
-	s = &Store{opt: opt, lock: lock, space: newSpace(opt.Path, opt.FreeFloor)}
+	s = &Store{opt: opt, lock: lock, space: newSpace(opt.Path, opt.FreeFloor), engineWait: engineWait}
 	if err := s.space.check(true, 0); err != nil {
 		return nil, err
 	}

@@ -76,20 +76,26 @@ type Store struct {
 	epochAt  uint64 // begun when the epoch was last written
 	progress progress
 
-	stop      context.CancelFunc
-	keeping   sync.WaitGroup
-	closeOnce sync.Once
-	closeErr  error
+	stop       context.CancelFunc
+	keeping    sync.WaitGroup
+	engineWait time.Duration
+	closeOnce  sync.Once
+	closeErr   error
 }
 
 // Close waits for running calls, up to ten seconds, makes everything durable
-// and lets go of the directory. Calls that come later get ErrUnavailable.
+// and lets go of the directory. Calls that come later get ErrUnavailable. An
+// engine that does not end is left behind, with the directory's lock.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() { s.closeErr = s.close() })
 	return s.closeErr
 }
 
 const closeWait = 10 * time.Second
+
+// engineWait is how long the engine may take to end: it has two memtables to
+// write at most, and tries for ever when it cannot.
+const engineWait = 20 * time.Second
 
 func (s *Store) close() error {
 	idle := s.calls.close()
@@ -112,8 +118,18 @@ func (s *Store) close() error {
 		// stays, because Badger's goroutines still use the files.
 		return fmt.Errorf("closing the store: left to its log: %w", err)
 	}
-	err := guard(s.db.Close)
-	return errors.Join(epochErr, err, s.lock.Close())
+	return errors.Join(epochErr, s.closeEngine())
+}
+
+func (s *Store) closeEngine() error {
+	done := make(chan error, 1)
+	go func() { done <- errors.Join(guard(s.db.Close), s.lock.Close()) }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(s.engineWait):
+		return fmt.Errorf("closing the store %s: the engine has not ended within %s, and is left behind: its files cannot be written to, or are gone", s.opt.Path, s.engineWait)
+	}
 }
 
 var _ auth.Store = (*Store)(nil)
