@@ -1,0 +1,99 @@
+package redisstore
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sidegate/sidegate/caddymodule/auth"
+)
+
+// What Redis holds of a record: its version, when it ends (big-endian Unix
+// milliseconds, 0: never), then the sealed value. Redis's own expiry follows
+// the server's clock, which need not be ours, so it serves garbage collection
+// alone.
+const (
+	versionSize    = 8
+	envelopeHeader = versionSize + 8
+)
+
+var errEnvelope = errors.New("damaged record")
+
+// newVersion draws a version. A counter would have to live somewhere: beside the
+// record it begins anew when that has expired, and after a failover that lost
+// the newest writes it gives their numbers to others. Of 2^64 random ones none
+// comes twice.
+func newVersion() auth.Version {
+	var b [versionSize]byte
+	for {
+		rand.Read(b[:]) // never fails
+		if v := auth.Version(binary.BigEndian.Uint64(b[:])); v != 0 {
+			return v
+		}
+	}
+}
+
+// versionText is how a script knows a version; empty for no record.
+func versionText(v auth.Version) string {
+	if v == 0 {
+		return ""
+	}
+	return string(binary.BigEndian.AppendUint64(nil, uint64(v)))
+}
+
+func expiryOf(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(1, t.UnixMilli()) // a time before 1970 is past, not "never"
+}
+
+// wrap makes what is stored of a write; nothing for a deletion.
+func (s *Store) wrap(w auth.Write, v auth.Version) string {
+	if w.Value == nil {
+		return ""
+	}
+	value := w.Value
+	if s.opt.Seal != nil {
+		value = s.opt.Seal.Seal(w.Key, value)
+	}
+	out := make([]byte, 0, envelopeHeader+len(value))
+	out = binary.BigEndian.AppendUint64(out, uint64(v))
+	out = binary.BigEndian.AppendUint64(out, uint64(expiryOf(w.Expires)))
+	return string(append(out, value...))
+}
+
+// unwrap makes a record of a stored one.
+func (s *Store) unwrap(key string, stored []byte) (r auth.Record, err error) {
+	if len(stored) < envelopeHeader {
+		return r, errEnvelope
+	}
+	expires := int64(binary.BigEndian.Uint64(stored[versionSize:]))
+	if expires != 0 && s.opt.Now().UnixMilli() >= expires {
+		return r, nil
+	}
+	value := stored[envelopeHeader:]
+	if s.opt.Seal != nil {
+		if value, err = s.opt.Seal.Open(key, value); err != nil {
+			return r, fmt.Errorf("opening a sealed record: %w", err)
+		}
+	}
+	r.Version = auth.Version(binary.BigEndian.Uint64(stored))
+	r.Value = append(make([]byte, 0, len(value)), value...) // never nil
+	return r, nil
+}
+
+// gcMargin keeps an expired record a while longer, so that a clock that was
+// wrong for a moment removes nothing for good.
+const gcMargin = time.Hour
+
+// left is how long Redis is to keep a record, in milliseconds; 0: for ever.
+func (s *Store) left(w auth.Write) int64 {
+	expires := expiryOf(w.Expires)
+	if expires == 0 {
+		return 0
+	}
+	return max(0, expires-s.opt.Now().UnixMilli()) + gcMargin.Milliseconds()
+}
