@@ -64,6 +64,7 @@ func (l *Live) enter(number uint32) {
 // on other nodes. It must have succeeded once before the first request; then
 // Keep calls it.
 func (l *Live) Hear(ctx context.Context, store Store) error {
+	orders := l.orders.Load()
 	records, err := store.Get(ctx, eraKey, blocksKey)
 	if err != nil {
 		return fmt.Errorf("reading operators' orders: %w", err)
@@ -82,5 +83,6 @@ func (l *Live) Hear(ctx context.Context, store Store) error {
 	}
 	l.enter(e.Number)
 	l.block(b)
+	l.heardTo(orders)
 	return nil
 }

@@ -119,7 +119,7 @@ type landing struct {
 // So nothing that ends a session has to think of it, and a request that boards
 // at the very end is no special case.
 func (s *Service) Sweep(ctx context.Context) {
-	over, unknown := s.Live.sweep(s.Now().UnixMilli(), s.Settings.IdleTimeout.Milliseconds())
+	over, unknown := s.Live.sweep(s.Now(), s.Settings.IdleTimeout.Milliseconds())
 	for _, f := range over {
 		f.cutter.Cut(f.reason)
 	}
@@ -143,12 +143,17 @@ func (s *Service) learn(ctx context.Context, f landing) {
 }
 
 // sweep finds the flights to cut, and those whose session the table cannot
-// speak for.
-func (l *Live) sweep(now, idle int64) (over, unknown []landing) {
-	era := l.era.Load()
+// speak for. While other nodes cannot be heard, all are cut, and nobody is told
+// that a session has ended: any of them may have, long ago.
+func (l *Live) sweep(at time.Time, idle int64) (over, unknown []landing) {
+	now := at.UnixMilli()
 	l.eachFlight(func(s *liveShard, f *Flight) {
-		reason, known := s.standing(f.id, era, now, idle)
+		reason, known := l.standing(s, f.id, now, idle)
 		switch {
+		case !l.trusted(s, at):
+			if f.over(now) {
+				over = append(over, landing{f, "", true})
+			}
 		case !known:
 			unknown = append(unknown, landing{f, "", f.over(now)})
 		case reason == "":
@@ -172,20 +177,15 @@ func (f *Flight) over(now int64) bool {
 // standing says how a session has ended, "" for not at all, if the table knows:
 // an end that was not by the clock is one when the store has it. What is in
 // flight keeps its session in the table.
-func (s *liveShard) standing(id SessionID, era uint32, now, idle int64) (reason EndReason, known bool) {
+func (l *Live) standing(s *liveShard, id SessionID, now, idle int64) (reason EndReason, known bool) {
 	i, found := s.index[id]
 	if !found {
 		return "", false
 	}
 	e := &s.table[i]
-	e.usedAt, e.lastActivity = now, past(e.lastActivity, now)
-	if e.end == 0 && e.era < era {
-		e.end, e.settled = endCodeOf(EndRevoked), true
-	}
-	if e.end == 0 && !e.doubt {
-		e.end = overdue(e.expiresAt, e.lastActivity, now, idle)
-	}
+	e.usedAt = now
+	known = l.judge(s, e, now, idle)
 	reason = e.end.reason()
 	byClock := reason == EndExpired || reason == EndIdle
-	return reason, e.settled || byClock || reason == "" && !e.doubt
+	return reason, known && (reason == "" || byClock || e.settled)
 }

@@ -2,8 +2,6 @@ package auth
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +19,7 @@ type Live struct {
 	profiles profiles
 	watchers watchers
 	perShard int
+	following
 
 	retained atomic.Int64 // how long touches outlive their sessions; see Retain
 
@@ -47,6 +46,8 @@ type liveShard struct {
 	// changes counts what happened to sessions of this shard. A read of the
 	// store that saw it grow may be stale, and is done again.
 	changes uint64
+	trusted time.Duration // until when entries may be believed, since following.born
+	epoch   uint32        // grows when any entry may be out of date
 }
 
 // entry is one session in memory. Times are Unix milliseconds.
@@ -60,11 +61,14 @@ type entry struct {
 	lastAccess   int64
 	lastActivity int64
 	usedAt       int64 // when the entry was last looked at, for eviction
+	readAt       int64 // when the store was last asked
 	generation   uint32
 	seen         uint32 // newest generation seen in use
 	profile      uint32
 	noted        uint32 // the day, since 1970, of its user's last use that the store knows
 	era          uint32
+	epoch        uint32 // the shard's when the store was read
+	mark         uint32 // the user's before the store was read
 	deviceLen    uint8
 	end          endCode
 	settled      bool // the end is in the store
@@ -76,43 +80,77 @@ type entry struct {
 // NewLive makes a table for at most about capacity sessions; colder ones leave
 // and come back from the store.
 func NewLive(capacity int) *Live {
-	l := &Live{perShard: max(16, capacity/liveShards)}
+	l := &Live{perShard: max(16, capacity/liveShards), following: following{born: time.Now(), ordered: make(chan struct{}, 1)}}
 	for i := range l.shards {
-		l.shards[i].index = map[SessionID]uint32{}
+		l.shards[i].index, l.shards[i].trusted = map[SessionID]uint32{}, forever
 	}
 	return l
 }
 
 func (l *Live) shard(id SessionID) *liveShard { return &l.shards[id[0]] }
 
-// use finds a session, moves its times if it lives, and returns a copy.
-func (l *Live) use(id SessionID, gen uint32, use Use, now int64, idle int64) (e entry, found bool) {
+// use finds a session, moves its times if it lives, and returns a copy. What is
+// not found is for the store to say.
+func (l *Live) use(id SessionID, gen uint32, use Use, at time.Time, idle int64) (e entry, found bool, err error) {
 	s := l.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, found := s.index[id]
+	i, found, err := l.believe(s, id, at, idle)
 	if !found {
-		return e, false
+		return e, false, err
 	}
 	p := &s.table[i]
-	if p.doubt && p.end == 0 {
-		return e, false // for the store to say
-	}
-	if p.end == 0 && p.era < l.era.Load() {
-		p.end, p.settled = endCodeOf(EndRevoked), true // the store has the era
-	}
-	p.usedAt = now
-	p.lastAccess, p.lastActivity = past(p.lastAccess, now), past(p.lastActivity, now)
-	if p.end == 0 {
-		p.end = overdue(p.expiresAt, p.lastActivity, now, idle)
-	}
+	p.usedAt = at.UnixMilli()
 	if p.end == 0 && gen <= p.generation {
-		s.touch(i, gen, use, now)
+		s.touch(i, gen, use, p.usedAt)
 	}
-	return *p, true
+	return *p, true, nil
 }
 
-// peek returns a copy of a session's entry and changes nothing.
+// look is use by nobody: it moves nothing.
+func (l *Live) look(id SessionID, at time.Time, idle int64) (e entry, found bool, err error) {
+	s := l.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, found, err := l.believe(s, id, at, idle)
+	if found {
+		e = s.table[i]
+	}
+	return e, found, err
+}
+
+// believe finds an entry that shows what the store holds.
+func (l *Live) believe(s *liveShard, id SessionID, at time.Time, idle int64) (i uint32, found bool, err error) {
+	if !l.trusted(s, at) {
+		return 0, false, errUntrusted
+	}
+	i, found = s.index[id]
+	return i, found && l.judge(s, &s.table[i], at.UnixMilli(), idle), nil
+}
+
+// judge notes whether a later era or the clock has ended a session, and reports
+// whether the entry shows what the store holds.
+func (l *Live) judge(s *liveShard, e *entry, now, idle int64) bool {
+	if e.end == 0 && e.era < l.era.Load() {
+		e.end, e.settled = endCodeOf(EndRevoked), true // the store has the era
+	}
+	if !l.fresh(s, e) {
+		return false
+	}
+	e.lastAccess, e.lastActivity = past(e.lastAccess, now), past(e.lastActivity, now)
+	if e.end != 0 {
+		return true
+	}
+	end := overdue(e.expiresAt, e.lastActivity, now, idle)
+	if l.idleHere(e, end, idle) {
+		return false
+	}
+	e.end = end
+	return true
+}
+
+// peek returns a copy of a session's entry and changes nothing. What it shows may
+// be out of date.
 func (l *Live) peek(id SessionID) (e entry, found bool) {
 	s := l.shard(id)
 	s.mu.Lock()
@@ -167,8 +205,7 @@ func (l *Live) stamp(id SessionID) uint64 {
 }
 
 // insert adds what was read from the store. It refuses what was read before a
-// change: an ended session must not come in alive. Of a session that is there
-// already only the generation can be behind, and what is in doubt.
+// change: an ended session must not come in alive.
 func (l *Live) insert(e entry, stamp uint64) bool {
 	s := l.shard(e.id)
 	s.mu.Lock()
@@ -176,18 +213,28 @@ func (l *Live) insert(e entry, stamp uint64) bool {
 	if s.changes != stamp {
 		return false
 	}
-	if i, found := s.index[e.id]; found {
-		p := &s.table[i]
-		p.generation, p.rotatedAt = max(p.generation, e.generation), max(p.rotatedAt, e.rotatedAt)
-		if p.doubt {
-			p.end, p.settled, p.profile, p.doubt = e.end, e.settled, e.profile, false
-		}
+	e.epoch = s.epoch
+	i, found := s.index[e.id]
+	if !found {
+		i = s.slot(l.perShard)
+		s.index[e.id] = i
+		s.table[i] = e
 		return true
 	}
-	i := s.slot(l.perShard)
-	s.table[i] = e
-	s.index[e.id] = i
+	s.table[i].renew(e)
 	return true
+}
+
+// renew takes over what the store says of a session that is there already. Its
+// uses may be newer here; and an end stays, which may be on its way to the store.
+func (e *entry) renew(read entry) {
+	read.raise(Touch{e.lastAccess, e.lastActivity, e.seen})
+	read.generation, read.rotatedAt = max(e.generation, read.generation), max(e.rotatedAt, read.rotatedAt)
+	read.usedAt, read.dirty, read.noted = e.usedAt, e.dirty, e.noted
+	if e.end != 0 {
+		read.end, read.settled = e.end, e.settled
+	}
+	*e = read
 }
 
 // slot finds room: that of a cold clean entry when the table is full, or a new
@@ -343,40 +390,4 @@ func (r EndReason) refusal() *Error {
 		return Refuse(CodeSessionExpired)
 	}
 	return Refuse(CodeSessionRevoked)
-}
-
-// profile is what many users share: their type and their roles.
-type profile struct {
-	kind, rolesText string
-	roles           []string
-}
-
-// profiles numbers the profiles, so that entries need no pointer to theirs.
-// Reading takes no lock: the list is replaced, never changed.
-type profiles struct {
-	list  atomic.Pointer[[]profile]
-	mu    sync.Mutex // of number
-	index map[string]uint32
-}
-
-func (p *profiles) at(i uint32) profile { return (*p.list.Load())[i] }
-
-func (p *profiles) number(kind string, roles []string) uint32 {
-	text := strings.Join(roles, ",")
-	key := strconv.Itoa(len(kind)) + ":" + kind + text
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i, ok := p.index[key]; ok {
-		return i
-	}
-	var list []profile
-	if old := p.list.Load(); old != nil {
-		list = *old
-	} else {
-		p.index = map[string]uint32{}
-	}
-	grown := append(slices.Clip(list), profile{kind, text, slices.Clone(roles)})
-	p.list.Store(&grown)
-	p.index[key] = uint32(len(list))
-	return uint32(len(list))
 }

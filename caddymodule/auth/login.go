@@ -140,12 +140,13 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, c C
 	if err != nil {
 		return Grant{}, err
 	}
-	stamp := s.Live.stamp(v.ID) // before the seat: a later login may end the session at once
+	stamp, mark := s.Live.stamp(v.ID), s.Live.mark(v.UserID) // before the seat: a later login may end the session at once
 	user, first, err := s.seat(ctx, account, c.Phone, v)
 	if err != nil {
 		return Grant{}, err
 	}
 	e := s.entryOf(v, Touch{now.UnixMilli(), now.UnixMilli(), 0}, user)
+	e.mark, e.readAt = mark, now.UnixMilli()
 	s.Live.insert(e, stamp)
 	s.Live.touchAt(v.ID, Activity, now.UnixMilli()) // the first touch record
 	g := s.grant(e, r.Kind, now)

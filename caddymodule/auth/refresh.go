@@ -59,6 +59,9 @@ func (s *Service) rotate(ctx context.Context, t Ticket) (entry, error) {
 	}
 	ctx, cancel := lasting(ctx)
 	defer cancel()
+	if err := s.askSeen(ctx, t, &e); err != nil {
+		return e, err
+	}
 	var verdict step
 	news := true
 	v, err := update(ctx, s.Store, sessionKey(t.SessionID), func(v *Session, exists bool) (Write, error) {
@@ -193,6 +196,9 @@ func (s *Service) AuthenticateCookie(ctx context.Context, value string, use Use,
 // rotated judges a predecessor where no new cookie can be set. Only a repeat
 // changes nothing; for the rest the rule is carried out.
 func (s *Service) rotated(ctx context.Context, t Ticket, e entry) (entry, error) {
+	if err := s.askSeen(ctx, t, &e); err != nil {
+		return e, err
+	}
 	v := Session{Generation: e.generation, RotatedAt: time.UnixMilli(e.rotatedAt)}
 	if decide(t.Generation, v, s.seen(e), s.Settings.RefreshGrace, s.now()) == stepRepeat {
 		return e, nil

@@ -163,5 +163,10 @@ func kindOf(key string) string {
 	return key
 }
 
-// Healthy reports whether the store takes writes.
-func (s *Service) Healthy(ctx context.Context) error { return s.Health.Check(ctx) }
+// Healthy reports whether the store takes writes, and other nodes can be heard.
+func (s *Service) Healthy(ctx context.Context) error {
+	if err := s.Live.trusts(s.Now()); err != nil {
+		return err
+	}
+	return s.Health.Check(ctx)
+}

@@ -24,23 +24,25 @@ func (s *Service) Authenticate(ctx context.Context, p Proof, use Use) (Identity,
 
 // use finds the session, from the store if it must, and touches it.
 func (s *Service) use(ctx context.Context, p Proof, use Use) (entry, error) {
-	now, idle := s.Now().UnixMilli(), s.Settings.IdleTimeout.Milliseconds()
-	e, found := s.Live.use(p.SessionID, p.Generation, use, now, idle)
+	now, idle := s.Now(), s.Settings.IdleTimeout.Milliseconds()
+	e, found, err := s.Live.use(p.SessionID, p.Generation, use, now, idle)
 	// A generation ahead of ours was made by another node, or between our read
 	// of the store and now.
-	for range 3 {
-		if found && (e.end != 0 || p.Generation <= e.generation) {
+	for range mostLoads {
+		if err != nil || found && (e.end != 0 || p.Generation <= e.generation) {
 			break
 		}
-		if err := s.load(ctx, p.SessionID); err != nil {
+		if err = s.load(ctx, p.SessionID); err != nil {
 			return e, err
 		}
-		e, found = s.Live.use(p.SessionID, p.Generation, use, now, idle)
+		e, found, err = s.Live.use(p.SessionID, p.Generation, use, now, idle)
 		if found && p.Generation > e.generation {
 			return e, Refuse(CodeTokenInvalid)
 		}
 	}
 	switch {
+	case err != nil:
+		return e, err
 	case !found:
 		return e, ErrUnavailable // left the table as fast as it came
 	case e.end != 0:
@@ -69,6 +71,9 @@ func (s *Service) refuse(ctx context.Context, e entry) error {
 func (s *Service) load(ctx context.Context, id SessionID) error {
 	for range 100 {
 		stamp := s.Live.stamp(id)
+		if err := s.hearOrders(ctx); err != nil {
+			return err
+		}
 		e, err := s.readEntry(ctx, id)
 		if err != nil {
 			return err
@@ -88,11 +93,13 @@ func (s *Service) readEntry(ctx context.Context, id SessionID) (entry, error) {
 	if v.ID != id {
 		return entry{}, Refuse(CodeSessionExpired) // its record has aged out
 	}
+	mark, now := s.Live.mark(v.UserID), s.Now().UnixMilli()
 	user, _, err := read[User](ctx, s.Store, userKey(v.UserID))
 	if err != nil {
 		return entry{}, err
 	}
 	e := s.entryOf(v, touch, user)
+	e.mark, e.readAt = mark, now
 	e.end = endCodeOf(s.endOf(v, user))
 	e.settled = v.EndReason != ""
 	return e, nil

@@ -54,7 +54,7 @@ func (l *Live) Flush(ctx context.Context, store Store) error {
 	const batch = 500 // of at most two writes each
 	for len(touches) > 0 {
 		part := touches[:min(batch, len(touches))]
-		if err := store.Put(ctx, writesOf(part, l.retention())); err != nil {
+		if err := l.write(ctx, store, part); err != nil {
 			for _, t := range touches {
 				l.markDirty(t.id)
 			}
@@ -64,6 +64,15 @@ func (l *Live) Flush(ctx context.Context, store Store) error {
 		touches = touches[len(part):]
 	}
 	return nil
+}
+
+func (l *Live) write(ctx context.Context, store Store, touches []touchOf) error {
+	if l.follows() {
+		if err := merge(ctx, store, touches); err != nil {
+			return err
+		}
+	}
+	return store.Put(ctx, writesOf(touches, l.retention()))
 }
 
 // writesOf are the touches themselves and, once a day, when their users were
@@ -87,12 +96,16 @@ func writesOf(touches []touchOf, retention time.Duration) []Write {
 }
 
 // Keep flushes and hears every few seconds until the context ends, then flushes
-// once more.
+// once more. What other nodes order is heard at once where they can be followed.
 func (l *Live) Keep(ctx context.Context, store Store, every time.Duration, report func(error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
+		case <-l.ordered:
+			if err := l.Hear(ctx, store); err != nil && ctx.Err() == nil {
+				report(err)
+			}
 		case <-tick.C:
 			if err := l.Flush(ctx, store); err != nil {
 				report(err)
@@ -111,9 +124,14 @@ func (l *Live) Keep(ctx context.Context, store Store, every time.Duration, repor
 	}
 }
 
-func sessionKey(id SessionID) string { return "session/" + id.String() }
+const (
+	sessionPrefix = "session/"
+	userPrefix    = "user/"
+)
+
+func sessionKey(id SessionID) string { return sessionPrefix + id.String() }
 func touchKey(id SessionID) string   { return "touch/" + id.String() }
-func userKey(id uint64) string       { return fmt.Sprintf("user/%d", id) }
+func userKey(id uint64) string       { return fmt.Sprintf("%s%d", userPrefix, id) }
 func usedKey(user uint64) string     { return fmt.Sprintf("used/%d", user) }
 func deviceKey(user uint64, id string) string {
 	return fmt.Sprintf("device/%d/%s", user, id)

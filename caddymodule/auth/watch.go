@@ -12,28 +12,38 @@ import (
 type watchers struct {
 	mu sync.Mutex
 	of map[SessionID][]chan struct{}
+	// users are the sessions that are watched of each user, as far as known.
+	users map[uint64][]SessionID
 }
 
-func (w *watchers) add(id SessionID) chan struct{} {
+func (w *watchers) add(id SessionID, user uint64) chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.of == nil {
-		w.of = map[SessionID][]chan struct{}{}
+		w.of, w.users = map[SessionID][]chan struct{}{}, map[uint64][]SessionID{}
 	}
 	news := make(chan struct{}, 1)
 	w.of[id] = append(w.of[id], news)
+	w.users[user] = append(w.users[user], id)
 	return news
 }
 
-func (w *watchers) remove(id SessionID, news chan struct{}) {
+func (w *watchers) remove(id SessionID, user uint64, news chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	left := slices.DeleteFunc(w.of[id], func(c chan struct{}) bool { return c == news })
-	if len(left) == 0 {
-		delete(w.of, id)
-		return
+	drop(w.of, id, news)
+	drop(w.users, user, id)
+}
+
+// drop takes one value out of a list, and an empty list out of its map.
+func drop[K, V comparable](lists map[K][]V, key K, value V) {
+	list := lists[key]
+	if i := slices.Index(list, value); i >= 0 {
+		list = slices.Delete(list, i, i+1)
 	}
-	w.of[id] = left
+	if lists[key] = list; len(list) == 0 {
+		delete(lists, key)
+	}
 }
 
 // wake tells all who watch a session. Who has not yet looked after the last
@@ -41,15 +51,14 @@ func (w *watchers) remove(id SessionID, news chan struct{}) {
 func (w *watchers) wake(id SessionID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.wakeLocked(id)
+	w.tell(id)
 }
 
-func (w *watchers) wakeLocked(id SessionID) {
-	for _, news := range w.of[id] {
-		select {
-		case news <- struct{}{}:
-		default:
-		}
+func (w *watchers) wakeUser(user uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range w.users[user] {
+		w.tell(id)
 	}
 }
 
@@ -58,7 +67,16 @@ func (w *watchers) wakeAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id := range w.of {
-		w.wakeLocked(id)
+		w.tell(id)
+	}
+}
+
+func (w *watchers) tell(id SessionID) {
+	for _, news := range w.of[id] {
+		select {
+		case news <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -76,34 +94,32 @@ func (l *Live) warn(seats []Seat, fresh SessionID) {
 // it. An end by the clock alone is no news; Standing tells when to look. Call
 // stop when done.
 func (s *Service) Watch(id SessionID) (news <-chan struct{}, stop func()) {
-	c := s.Live.watchers.add(id)
-	return c, func() { s.Live.watchers.remove(id, c) }
+	live := s.Live
+	e, _ := live.peek(id)
+	c := live.watchers.add(id, e.userID)
+	return c, func() { live.watchers.remove(id, e.userID, c) }
 }
 
 // Standing says how a session has ended, or "" and the instant at which it ends
 // if nobody uses it until then. It does not touch the session.
 func (s *Service) Standing(ctx context.Context, id SessionID) (end EndReason, due time.Time, err error) {
-	e, found := s.Live.peek(id)
-	for range 3 {
-		if found && !e.doubt {
+	now, idle := s.Now(), s.Settings.IdleTimeout.Milliseconds()
+	e, found, err := s.Live.look(id, now, idle)
+	for range mostLoads {
+		if err != nil || found {
 			break
 		}
-		if err := s.load(ctx, id); err != nil {
+		if err = s.load(ctx, id); err != nil {
 			return "", due, err
 		}
-		e, found = s.Live.peek(id)
+		e, found, err = s.Live.look(id, now, idle)
 	}
-	if !found {
+	switch {
+	case err != nil:
+		return "", due, err
+	case !found:
 		return "", due, ErrUnavailable // left the table as fast as it came
-	}
-	idle := s.Settings.IdleTimeout.Milliseconds()
-	if e.end == 0 && e.era < s.Live.era.Load() {
-		e.end, e.settled = endCodeOf(EndRevoked), true
-	}
-	if e.end == 0 {
-		e.end = overdue(e.expiresAt, e.lastActivity, s.Now().UnixMilli(), idle)
-	}
-	if e.end == 0 {
+	case e.end == 0:
 		return "", time.UnixMilli(min(e.expiresAt, e.lastActivity+idle)), nil
 	}
 	if err := s.refuse(ctx, e); !isOver(err) {
