@@ -58,7 +58,7 @@ func (o Options) client() rueidis.ClientOption {
 			// the message of it may be missed.
 			TopologyRefreshInterval: patience,
 		},
-		ClusterOption: rueidis.ClusterOption{ShardsRefreshInterval: 5 * time.Second},
+		ClusterOption: rueidis.ClusterOption{ShardsRefreshInterval: patience},
 		// What is kept in memory is not kept here: see Follow.
 		DisableCache:  true,
 		ClientSetInfo: rueidis.DisableClientSetInfo,

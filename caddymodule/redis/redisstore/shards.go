@@ -34,7 +34,10 @@ func (s *Store) shards(ctx context.Context) ([]shard, error) {
 	nodes := s.client.Nodes()
 	answers := make(chan shard, len(nodes))
 	for address, node := range nodes {
-		go func() { answers <- shard{address, node, s.claims(ctx, address, node)} }()
+		go func() {
+			spans, _ := s.claims(ctx, address, node) // whoever does not answer holds nothing
+			answers <- shard{address, node, spans}
+		}()
 	}
 	var held coverage
 	var found []shard
@@ -51,23 +54,21 @@ func (s *Store) shards(ctx context.Context) ([]shard, error) {
 	return nil, fmt.Errorf("%d of %d slots have no primary that answers", held.missing(), slots)
 }
 
-// claims asks a server for the slots that it holds as their primary; nil when it
-// does not answer.
-func (s *Store) claims(ctx context.Context, address string, node rueidis.CoreClient) []span {
+// claims asks a server for the slots that it holds as their primary.
+func (s *Store) claims(ctx context.Context, address string, node rueidis.CoreClient) (spans []span, err error) {
 	if s.client.Mode() != rueidis.ClientModeCluster {
-		return everything
+		return everything, nil
 	}
 	ranges, err := node.Do(ctx, node.B().ClusterSlots().Build()).ToArray()
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	var spans []span
 	for _, r := range ranges {
 		if one, ok := own(r, address); ok {
 			spans = append(spans, one)
 		}
 	}
-	return spans
+	return spans, nil
 }
 
 // own reads one range of CLUSTER SLOTS, if its primary is the server that has

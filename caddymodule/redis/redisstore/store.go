@@ -63,7 +63,9 @@ type Store struct {
 	opt      Options
 	client   rueidis.Client
 	replicas int
-	pulses   string // how the keys of this store's pulses begin
+	// How the keys begin that this store writes for itself: with each beat of
+	// Follow, and for Sync.
+	pulses, syncs string
 
 	follow sync.WaitGroup // what Follow has started
 	ended  context.Context
@@ -78,7 +80,8 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to Redis: %w", err)
 	}
-	s := &Store{opt: opt, client: client, pulses: opt.Prefix + "pulse/" + rand.Text() + "/"}
+	name := rand.Text() + "/"
+	s := &Store{opt: opt, client: client, pulses: opt.Prefix + "pulse/" + name, syncs: opt.Prefix + "sync/" + name}
 	s.ended, s.end = context.WithCancel(context.Background())
 	if err := s.inspect(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())

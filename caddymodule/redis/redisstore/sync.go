@@ -36,7 +36,7 @@ func (s *Store) Sync(ctx context.Context) error {
 	synced := make(chan error, len(found))
 	for _, one := range found {
 		go func() {
-			written, waited := s.write(ctx, line{send: one.node.DoMulti}, s.pulse(keyAt(s.pulses, one.spans)))
+			written, waited := s.write(ctx, line{send: one.node.DoMulti}, s.pulse(keyAt(s.syncs, one.spans)))
 			err := written.Error()
 			if err == nil {
 				err = s.enough(waited)
