@@ -76,9 +76,15 @@ func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	live := auth.NewLive(liveCapacity)
+	if shared, ok := store.(auth.Follower); ok { // before anything is read that could change
+		if err := live.Follow(ctx, shared); err != nil {
+			return nil, errors.Join(err, closer.Close())
+		}
+	}
 	safe := guarded{store, log}
 	e := &engine{
-		address: m.Address(), store: safe, close: closer, live: auth.NewLive(liveCapacity),
+		address: m.Address(), store: safe, close: closer, live: live,
 		health: &auth.Health{Store: safe, Now: time.Now}, vault: v,
 	}
 	if err := e.live.Hear(ctx, e.store); err != nil { // before the first request
