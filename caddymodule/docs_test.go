@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	_ "github.com/sidegate/sidegate/caddymodule/redis"
 	_ "github.com/sidegate/sidegate/caddymodule/sns"
 	_ "github.com/sidegate/sidegate/caddymodule/sql"
 )
@@ -32,6 +33,7 @@ var blocks = map[string]string{
 	"sessions":          "{\n sidegate {\n sessions {\n%s\n}\n}\n}",
 	"retention":         "{\n sidegate {\n retention {\n%s\n}\n}\n}",
 	"store badger":      "{\n sidegate {\n store badger {\n%s\n}\n}\n}",
+	"store redis":       "{\n sidegate {\n store redis {\n%s\n}\n}\n}",
 	"sender webhook":    "{\n sidegate {\n sender webhook https://a.example {\n%s\n}\n}\n}",
 	"sender twilio":     "{\n sidegate {\n sender twilio {\n%s\n}\n}\n}",
 	"sender vonage":     "{\n sidegate {\n sender vonage {\n%s\n}\n}\n}",
@@ -156,7 +158,7 @@ func readPage(t *testing.T, name string) string {
 func TestEveryJSONFieldIsExplained(t *testing.T) {
 	page := readPage(t, "../docs/caddyfile.md")
 	var names []string
-	for _, pattern := range []string{"*.go", "sns/*.go", "sql/*.go"} {
+	for _, pattern := range []string{"*.go", "redis/*.go", "sns/*.go", "sql/*.go"} {
 		more, err := filepath.Glob(pattern)
 		if err != nil || len(more) == 0 {
 			t.Fatalf("%s: %v", pattern, err)

@@ -33,13 +33,16 @@ type room struct {
 
 // Imports point one way: cmd → caddymodule → internal/*, web → auth.
 var rooms = []room{
-	{"cmd", []string{"caddymodule", "caddymodule/demo", "caddymodule/sns", "caddymodule/sql"}, true},
+	{"cmd", []string{"caddymodule", "caddymodule/demo", "caddymodule/redis", "caddymodule/sns", "caddymodule/sql"}, true},
 	// It fills the table with sessions, as a store that plugs in could.
 	{"cmd/bench", []string{"caddymodule", "caddymodule/auth"}, true},
 	{"cmd/simulate", []string{"caddymodule", "caddymodule/simulate"}, false},
 	{"caddymodule/simulate", []string{"caddymodule/auth", "caddymodule/internal"}, false},
 	{"caddymodule", []string{"caddymodule/auth", "caddymodule/internal", "caddymodule/web"}, true},
-	{"caddymodule/redis", []string{"caddymodule", "caddymodule/auth"}, true},
+	// The client of Redis adds 10 MB to a binary that need not have it.
+	{"caddymodule/redis", []string{"caddymodule", "caddymodule/auth", "caddymodule/redis/redisstore"}, true},
+	{"caddymodule/redis/redisstore", []string{"caddymodule/auth"}, true},
+	{"caddymodule/redis/redistest", nil, true},
 	{"caddymodule/demo", nil, true},
 	// The AWS SDK adds 3.7 MB to a binary that need not have it.
 	{"caddymodule/sns", []string{"caddymodule", "caddymodule/auth"}, true},
@@ -65,7 +68,7 @@ var technologies = map[string][]string{
 	"github.com/dgraph-io":                {"caddymodule/internal/badgerstore"},
 	"github.com/golang-jwt/jwt":           {"caddymodule/internal/token"},
 	"github.com/nyaruka/phonenumbers":     {"caddymodule/internal/phone"},
-	"github.com/redis/rueidis":            {"caddymodule/redis"},
+	"github.com/redis/rueidis":            {"caddymodule/redis/redisstore", "caddymodule/redis/redistest"},
 	"github.com/prometheus/client_golang": {"caddymodule/internal/metrics"},
 	"go.opentelemetry.io":                 {"caddymodule"},
 	"golang.org/x/text":                   {"caddymodule/web", "caddymodule/internal/sender"},
@@ -157,6 +160,9 @@ func TestRefusal(t *testing.T) {
 		{"caddymodule may not know Badger", "caddymodule", "github.com/dgraph-io/badger/v4", true},
 		{"redis may know the package it plugs into", "caddymodule/redis", repository + "/caddymodule", false},
 		{"redis may not know a room", "caddymodule/redis", repository + "/caddymodule/internal/memstore", true},
+		{"redis may know its engine", "caddymodule/redis", repository + "/caddymodule/redis/redisstore", false},
+		{"the engine of redis may not know Caddy", "caddymodule/redis/redisstore", "github.com/caddyserver/caddy/v2", true},
+		{"the engine of redis may not know the servers of its tests", "caddymodule/redis/redisstore", repository + "/caddymodule/redis/redistest", true},
 		{"redis may know Caddy", "caddymodule/redis", "github.com/caddyserver/caddy/v2", false},
 		{"a database's driver has one room", "caddymodule/sql", "github.com/jackc/pgx/v5", false},
 		{"caddymodule may not know a driver", "caddymodule", "github.com/jackc/pgx/v5", true},

@@ -23,6 +23,7 @@ func TestPrintShowsTheEqualXcaddyCommand(t *testing.T) {
 			"xcaddy build v2.11.9 --output ./caddy --with github.com/sidegate/sidegate/caddymodule" +
 				" --with github.com/sidegate/sidegate/caddymodule/sns" +
 				" --with github.com/sidegate/sidegate/caddymodule/sql" +
+				" --with github.com/sidegate/sidegate/caddymodule/redis" +
 				" --replace github.com/sidegate/sidegate=" + root,
 		},
 		{

@@ -9,6 +9,7 @@ import (
 
 	_ "github.com/sidegate/sidegate/caddymodule"
 	_ "github.com/sidegate/sidegate/caddymodule/demo"
+	_ "github.com/sidegate/sidegate/caddymodule/redis"
 	_ "github.com/sidegate/sidegate/caddymodule/sns"
 	_ "github.com/sidegate/sidegate/caddymodule/sql"
 )
