@@ -2,7 +2,9 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -10,24 +12,41 @@ import (
 )
 
 // inspect looks at every server that takes writes, and refuses those that would
-// lose records.
+// lose records. While Sentinels or a Cluster choose another primary it waits.
 func (s *Store) inspect(ctx context.Context) error {
-	found, err := s.shards(ctx)
-	if err != nil {
-		return fmt.Errorf("connecting to Redis: %w", err)
+	for {
+		found, err := s.shards(ctx)
+		if err == nil {
+			err = s.examine(ctx, found)
+		}
+		var refused refusal
+		if err == nil || errors.As(err, &refused) || ctx.Err() != nil {
+			return err
+		}
+		pause(ctx, silence)
 	}
-	fewest := -1
+}
+
+// refusal is why a server will not do, today or tomorrow.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func (s *Store) examine(ctx context.Context, found []shard) error {
+	fewest := math.MaxInt
 	for _, one := range found {
 		info, err := infoOf(ctx, one.node)
-		if err != nil {
-			return fmt.Errorf("asking %s for INFO: %w", one.address, err)
+		if denied, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(denied.Error(), "NOPERM") {
+			s.opt.Log.Warn("Redis does not let us look (INFO): see that it is version 7, keeps a log of its writes, and has maxmemory-policy noeviction", "address", one.address)
+			info, err = unseen, nil
 		}
-		if err := info.refusal(); err != nil {
+		if err == nil {
+			err = info.check(s.client.Mode())
+		}
+		if err != nil {
 			return fmt.Errorf("Redis at %s: %w", one.address, err)
 		}
-		if n := info.number("connected_slaves"); fewest < 0 || n < fewest {
-			fewest = n
-		}
+		fewest = min(fewest, info.number("connected_slaves"))
 		if info["aof_enabled"] == "0" {
 			s.opt.Log.Warn("Redis keeps no log of its writes (appendonly): when it stops, sessions that were ended may live again", "address", one.address)
 		}
@@ -75,16 +94,22 @@ func (i info) number(name string) int {
 	return n
 }
 
-func (i info) refusal() error {
+// unseen stands for a server that does not show anything.
+var unseen = info{"redis_version": "7", "role": "master", "maxmemory_policy": "noeviction"}
+
+func (i info) check(mode rueidis.ClientMode) error {
 	major, _, _ := strings.Cut(i["redis_version"], ".")
 	if n, err := strconv.Atoi(major); err != nil || n < 7 {
-		return fmt.Errorf("it is version %s; Redis 7 or Valkey is needed", i["redis_version"])
-	}
-	if i["role"] != "master" {
-		return fmt.Errorf("it is a replica; give the address of the primary, or those of the Sentinels and the master's name")
+		return refusal(fmt.Sprintf("it is version %q; Redis 7 or Valkey is needed", i["redis_version"]))
 	}
 	if policy := i["maxmemory_policy"]; policy != "noeviction" {
-		return fmt.Errorf("its maxmemory-policy %s deletes sessions and users when memory runs short; set it to noeviction", policy)
+		return refusal(fmt.Sprintf("its maxmemory-policy %s deletes sessions and users when memory runs short; set it to noeviction", policy))
 	}
-	return nil
+	if i["role"] == "master" {
+		return nil
+	}
+	if mode != rueidis.ClientModeStandalone {
+		return errors.New("it is no primary any more")
+	}
+	return refusal("it is a replica; give the address of the primary, or those of the Sentinels and the master's name")
 }

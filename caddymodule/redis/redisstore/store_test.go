@@ -49,9 +49,11 @@ var opened atomic.Int64
 // openTest opens a store with a prefix of its own, so that it is empty.
 func openTest(t testing.TB, opt Options) *Store {
 	t.Helper()
-	opt.Prefix = fmt.Sprintf("test%d:", opened.Add(1))
+	opt.Prefix = freshPrefix()
 	return openAt(t, opt)
 }
+
+func freshPrefix() string { return fmt.Sprintf("test%d:", opened.Add(1)) }
 
 func openAt(t testing.TB, opt Options) *Store {
 	t.Helper()
