@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Cluster is three primaries with a replica each.
@@ -66,6 +67,34 @@ func (c *Cluster) join() error {
 		} else {
 			errs = append(errs, s.eventually("state=online", "INFO", "replication"))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// Move gives a slot of one primary to another, with its keys, and takes its time
+// over it: in between, keys of the slot are at either.
+func (c *Cluster) Move(slot, from, to int, takes time.Duration) error {
+	source, target, name := c.Servers[from], c.Servers[to], strconv.Itoa(slot)
+	var errs []error
+	do := func(s *Server, args ...string) string {
+		answer, err := s.Do(args...)
+		errs = append(errs, err)
+		return strings.TrimSpace(answer)
+	}
+	sourceID, targetID := do(source, "CLUSTER", "MYID"), do(target, "CLUSTER", "MYID")
+	do(target, "CLUSTER", "SETSLOT", name, "IMPORTING", sourceID)
+	do(source, "CLUSTER", "SETSLOT", name, "MIGRATING", targetID)
+	time.Sleep(takes)
+	for {
+		keys := strings.Fields(strings.Trim(do(source, "CLUSTER", "GETKEYSINSLOT", name, "10"), "[]"))
+		if len(keys) == 0 || errors.Join(errs...) != nil {
+			break
+		}
+		do(source, append([]string{"MIGRATE", "127.0.0.1", target.port, "", "0", "5000", "KEYS"}, keys...)...)
+	}
+	time.Sleep(takes)
+	for _, s := range c.Servers[:primaries] {
+		do(s, "CLUSTER", "SETSLOT", name, "NODE", targetID)
 	}
 	return errors.Join(errs...)
 }
