@@ -42,6 +42,7 @@ type Server struct {
 	port    string
 	dir     string
 	args    []string
+	secret  string
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -122,6 +123,12 @@ func (s *Server) Kill() {
 	<-s.exited
 }
 
+// SetArgs adds options for the next Restart.
+func (s *Server) SetArgs(args ...string) { s.args = append(s.args, args...) }
+
+// Authenticate sets the password that Do uses.
+func (s *Server) Authenticate(password string) { s.secret = password }
+
 // Close is Kill, for what closes all it has started.
 func (s *Server) Close() error {
 	s.Kill()
@@ -155,7 +162,7 @@ func (s *Server) Do(args ...string) (string, error) {
 
 func (s *Server) client() (rueidis.Client, error) {
 	return rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{s.Address}, ForceSingleClient: true, DisableCache: true,
+		InitAddress: []string{s.Address}, Password: s.secret, ForceSingleClient: true, DisableCache: true,
 		ClientSetInfo: rueidis.DisableClientSetInfo, ReadBufferEachConn: 4096, WriteBufferEachConn: 4096,
 	})
 }
