@@ -17,7 +17,7 @@ type program struct {
 
 // Playwright's own download of Chromium is no part of a distribution that
 // anybody keeps up to date. Of MariaDB the packages without a service are
-// enough. PostgreSQL and nginx have none such: where their packages start a server,
+// enough, and redis-tools has Redis' server under the name of another tool. PostgreSQL and nginx have none such: where their packages start a server,
 // that one listens on the usual port, which no test uses.
 var programs = []program{
 	{"chromium", "", []string{"chromium", "fonts-noto-core"}},
@@ -25,6 +25,7 @@ var programs = []program{
 	{"mariadbd", "/usr/sbin/mariadbd", []string{"mariadb-server-core"}},
 	{"my_print_defaults", "", []string{"mariadb-client-core"}}, // for mariadb-install-db
 	{"nginx", "/usr/sbin/nginx", []string{"nginx-light"}},
+	{"redis-check-rdb", "", []string{"redis-tools"}},
 }
 
 func (p program) isThere() bool {
