@@ -23,36 +23,43 @@ import (
 	"github.com/sidegate/sidegate/caddymodule/storetest"
 )
 
-var aclLine = regexp.MustCompile(`(?m)^ACL SETUSER sidegate (.*)$`)
+var aclLine = regexp.MustCompile(`(?m)^ACL SETUSER (sidegate|watcher) (.*)$`)
 
-// The user that docs/scale.md shows may do what is needed, and a stolen password
-// opens nothing but the records, which are sealed.
-func TestDocumentedUserIsEnough(t *testing.T) {
+// allow makes the users that docs/scale.md shows.
+func allow(t *testing.T, user string, servers ...*redistest.Server) {
+	t.Helper()
 	page, err := os.ReadFile("../../../docs/scale.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := aclLine.FindSubmatch(page)
-	if line == nil {
-		t.Fatal("docs/scale.md shows no ACL SETUSER sidegate")
+	rules := map[string]string{}
+	for _, line := range aclLine.FindAllSubmatch(page, -1) {
+		rules[string(line[1])] = strings.ReplaceAll(string(line[2]), ">PASSWORD", ">secret")
 	}
-	rules := strings.Fields(strings.ReplaceAll(string(line[1]), ">PASSWORD", ">secret"))
-	allow := func(servers ...*redistest.Server) {
-		t.Helper()
-		for _, server := range servers {
-			if _, err := server.Do(append([]string{"ACL", "SETUSER", "sidegate"}, rules...)...); err != nil {
-				t.Fatal(err)
-			}
+	if rules[user] == "" {
+		t.Fatalf("docs/scale.md shows no ACL SETUSER %s", user)
+	}
+	for _, server := range servers {
+		if _, err := server.Do(append([]string{"ACL", "SETUSER", user}, strings.Fields(rules[user])...)...); err != nil {
+			t.Fatal(err)
 		}
 	}
+}
+
+// The users that docs/scale.md shows may do what is needed, and a stolen password
+// opens nothing but the records, which are sealed.
+func TestDocumentedUserIsEnough(t *testing.T) {
 	single := start(t, redistest.Start)
 	watched := start(t, redistest.StartWatched)
 	cluster := start(t, redistest.StartCluster)
-	allow(append(append(watched.Servers, cluster.Servers...), single)...)
+	allow(t, "sidegate", append(append(watched.Servers, cluster.Servers...), single)...)
+	allow(t, "watcher", watched.Sentinels...)
 	for name, opt := range map[string]Options{
 		"one server": {Addresses: []string{single.Address}},
-		"Sentinel":   {Addresses: watched.Addresses(), Master: redistest.Master, Replicas: 1},
-		"Cluster":    {Addresses: cluster.Addresses(), Replicas: 1},
+		"Sentinel": {
+			Addresses: watched.Addresses(), Master: redistest.Master, Replicas: 1, SentinelUsername: "watcher", SentinelPassword: "secret",
+		},
+		"Cluster": {Addresses: cluster.Addresses(), Replicas: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -74,16 +74,39 @@ func TestOpenWaitsForAServer(t *testing.T) {
 	openTest(t, Options{Addresses: []string{server.Address}})
 }
 
-// With a replica there, an end is answered only when that has it: else the next
-// failover would undo it.
-func TestSwapWaitsForReplicas(t *testing.T) {
-	primary := start(t, redistest.Start)
+// startPair starts a primary and its replica.
+func startPair(t *testing.T, args ...string) (primary, replica *redistest.Server) {
+	t.Helper()
+	args = append(args, "--repl-diskless-sync-delay", "0") // the primary would wait 5 s for more replicas
+	primary = start(t, redistest.Start, args...)
 	_, port, _ := strings.Cut(primary.Address, ":")
-	replica := start(t, redistest.Start, "--replicaof", "127.0.0.1 "+port, "--repl-diskless-sync-delay", "0")
+	replica = start(t, redistest.Start, "--replicaof", "127.0.0.1 "+port)
 	within(t, 10*time.Second, "the replica is connected", func() bool {
 		text, err := primary.Do("INFO", "replication")
 		return err == nil && strings.Contains(text, "state=online")
 	})
+	return primary, replica
+}
+
+// A primary that has lost its replicas may have been replaced, and then hears of
+// no end any more. Told to take no writes then, it shows itself.
+func TestACutOffPrimaryIsNotHeard(t *testing.T) {
+	t.Parallel()
+	primary, replica := startPair(t, "--min-replicas-to-write", "1", "--min-replicas-max-lag", "3")
+	n := newNodes(t, 1, Options{Addresses: []string{primary.Address}})[0]
+	g := n.signIn()
+	n.passes(g)
+	replica.Pause()
+	defer replica.Resume()
+	within(t, 8*time.Second, "503", func() bool { return errors.Is(n.request(g), auth.ErrUnavailable) })
+	replica.Resume()
+	within(t, 5*time.Second, "heard again", func() bool { return n.request(g) == nil })
+}
+
+// With a replica there, an end is answered only when that has it: else the next
+// failover would undo it.
+func TestSwapWaitsForReplicas(t *testing.T) {
+	primary, replica := startPair(t)
 	var logged strings.Builder
 	opt := Options{
 		Addresses: []string{primary.Address}, Replicas: DetectReplicas, ReplicaTimeout: 200 * time.Millisecond,
