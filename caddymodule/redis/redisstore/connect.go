@@ -94,7 +94,7 @@ func passing(err error) bool {
 	if errors.Is(err, errPlaintext) || errors.As(err, new(*tls.CertificateVerificationError)) {
 		return false
 	}
-	refusal, ok := rueidis.IsRedisErr(err)
+	refusal, ok := refusalOf(err)
 	return !ok || refusal.IsLoading() || refusal.IsClusterDown() || strings.HasPrefix(refusal.Error(), "MASTERDOWN")
 }
 

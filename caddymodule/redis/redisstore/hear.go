@@ -32,7 +32,7 @@ func (f *follower) hear(ctx context.Context, address string, node rueidis.Client
 	for ctx.Err() == nil {
 		at := time.Now()
 		err := e.beat(ctx, at)
-		if _, refused := rueidis.IsRedisErr(err); err != nil && !refused {
+		if _, refused := refusalOf(err); err != nil && !refused {
 			return err
 		}
 		// A server that refuses may be a replica, or wait until its Cluster
@@ -55,7 +55,7 @@ func (e *ear) track(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("asking for announcements of changes (CLIENT TRACKING): %w", err)
 	}
-	if _, refused := rueidis.IsRedisErr(err); refused && !passing(err) {
+	if _, refused := refusalOf(err); refused && !passing(err) {
 		e.follower.begin(unavailable("hearing of other nodes", err))
 	}
 	return err

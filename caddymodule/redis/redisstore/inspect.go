@@ -36,7 +36,7 @@ func (s *Store) examine(ctx context.Context, found []shard) error {
 	fewest := math.MaxInt
 	for _, one := range found {
 		info, err := infoOf(ctx, one.node)
-		if denied, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(denied.Error(), "NOPERM") {
+		if denied, ok := refusalOf(err); ok && strings.HasPrefix(denied.Error(), "NOPERM") {
 			s.opt.Log.Warn("Redis does not let us look (INFO): see that it is version 7, keeps a log of its writes, and has maxmemory-policy noeviction", "address", one.address)
 			info, err = unseen, nil
 		}

@@ -122,6 +122,11 @@ func unavailable(doing string, err error) error {
 	return fmt.Errorf("%w: %s: %w", auth.ErrUnavailable, doing, err)
 }
 
-var (
-	_ auth.Store = (*Store)(nil)
-)
+// refusalOf gives what a server has answered instead of doing as it was told. Any
+// other error is of the way there.
+func refusalOf(err error) (*rueidis.RedisError, bool) {
+	var refusal *rueidis.RedisError
+	return refusal, errors.As(err, &refusal)
+}
+
+var _ auth.Store = (*Store)(nil)

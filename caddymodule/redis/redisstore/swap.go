@@ -85,7 +85,7 @@ type call struct {
 func (s *Store) eval(ctx context.Context, c call) (bool, error) {
 	for _, known := range []bool{true, false} {
 		answer, err := s.try(ctx, c, known)
-		if refusal, ok := rueidis.IsRedisErr(err); known && ok && refusal.IsNoScript() {
+		if refusal, ok := refusalOf(err); known && ok && refusal.IsNoScript() {
 			continue // a server that has not seen it, or was restarted
 		}
 		return answer == 1, err

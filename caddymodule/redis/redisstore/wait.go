@@ -56,7 +56,7 @@ func (s *Store) write(ctx context.Context, to line, command rueidis.Completed) (
 
 // redirected gives the way to the server that an error of a Cluster names.
 func (s *Store) redirected(ctx context.Context, err error, key string) (to line, ok bool) {
-	refusal, ok := rueidis.IsRedisErr(err)
+	refusal, ok := refusalOf(err)
 	if !ok {
 		return to, false
 	}
