@@ -49,6 +49,7 @@ func allow(t *testing.T, user string, servers ...*redistest.Server) {
 // The users that docs/scale.md shows may do what is needed, and a stolen password
 // opens nothing but the records, which are sealed.
 func TestDocumentedUserIsEnough(t *testing.T) {
+	t.Parallel()
 	single := start(t, redistest.Start)
 	watched := start(t, redistest.StartWatched)
 	cluster := start(t, redistest.StartCluster)
@@ -137,6 +138,7 @@ func awayAddress(t *testing.T) string {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	server := start(t, redistest.Start)
 	files, own := certificate(t)
 	address := freeAddress(t)

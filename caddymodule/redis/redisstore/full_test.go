@@ -12,6 +12,7 @@ import (
 // A Redis without room refuses what is new and still takes access away; whoever
 // is signed in stays so.
 func TestFullRedis(t *testing.T) {
+	t.Parallel()
 	server := start(t, redistest.Start)
 	nodes := newNodes(t, 2, Options{Addresses: []string{server.Address}})
 	over, lives := nodes[0].signIn(), nodes[0].signIn()

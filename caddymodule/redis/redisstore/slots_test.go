@@ -40,6 +40,7 @@ func TestKeyAtIsHeldByTheServer(t *testing.T) {
 // A slot that moves to another server under load loses no write, refuses none,
 // and takes no end back.
 func TestSlotsMove(t *testing.T) {
+	t.Parallel()
 	cluster := start(t, redistest.StartCluster)
 	nodes := newNodes(t, 2, Options{Addresses: cluster.Addresses(), Replicas: 1})
 	s := nodes[0].Store.(*Store)

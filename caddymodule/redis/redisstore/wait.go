@@ -2,8 +2,8 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -26,11 +26,12 @@ func (s *Store) confirmed(ctx context.Context, c call, known bool) (int64, error
 		defer release()
 		to.send = dedicated.DoMulti
 	}
-	for range maxRedirections {
+	for again := time.Millisecond; ; again += time.Millisecond {
 		written, waited := s.write(ctx, to, s.command(c, known))
 		answer, err := written.AsInt64()
-		if next, ok := s.redirected(ctx, err, c.key); ok {
+		if next, ok := s.redirected(ctx, err, c.key); ok && ctx.Err() == nil {
 			to = next
+			pause(ctx, again) // while a slot changes hands, two servers may each name the other
 			continue
 		}
 		if err != nil || answer == 0 {
@@ -38,10 +39,7 @@ func (s *Store) confirmed(ctx context.Context, c call, known bool) (int64, error
 		}
 		return answer, s.enough(waited)
 	}
-	return 0, errors.New("sent from server to server")
 }
-
-const maxRedirections = 5
 
 // write sends a command and asks for its replicas right behind it.
 func (s *Store) write(ctx context.Context, to line, command rueidis.Completed) (written, waited rueidis.RedisResult) {
