@@ -36,9 +36,7 @@ func TestMain(m *testing.M) {
 
 func startRedis(t *testing.T, args ...string) *redistest.Server {
 	t.Helper()
-	if _, err := redistest.Binary(); err != nil {
-		t.Skip(err)
-	}
+	redistest.Need(t)
 	server, err := redistest.Start(t.TempDir(), args...)
 	if err != nil {
 		t.Fatal(err)

@@ -14,12 +14,10 @@ import (
 	"github.com/sidegate/sidegate/caddymodule/storetest"
 )
 
-// start skips, visibly, where there is no Redis.
+// start begins servers that end with the test.
 func start[T interface{ Close() error }](t *testing.T, begin func(dir string, args ...string) (T, error), args ...string) T {
 	t.Helper()
-	if _, err := redistest.Binary(); err != nil {
-		t.Skip(err)
-	}
+	redistest.Need(t)
 	servers, err := begin(t.TempDir(), args...)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -34,6 +35,20 @@ func Binary() (string, error) {
 		}
 	}
 	return "", ErrNoServer
+}
+
+// mustTest is set by cmd/test, which installs what is missing: then no test may
+// be left out.
+const mustTest = "SIDEGATE_SKIP_NOTHING"
+
+// Need skips a test, visibly, where there is no Redis.
+func Need(t testing.TB) {
+	t.Helper()
+	if _, err := Binary(); err != nil && os.Getenv(mustTest) != "" {
+		t.Fatal(err)
+	} else if err != nil {
+		t.Skip(err)
+	}
 }
 
 // Server is one process.
