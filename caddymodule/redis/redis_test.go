@@ -50,7 +50,6 @@ type gate struct {
 	t       *testing.T
 	address string
 	log     string
-	redis   string
 }
 
 func (g *gate) load(store string) error {

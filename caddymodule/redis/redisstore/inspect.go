@@ -44,7 +44,7 @@ func (s *Store) examine(ctx context.Context, found []shard) error {
 			err = info.check(s.client.Mode())
 		}
 		if err != nil {
-			return fmt.Errorf("Redis at %s: %w", one.address, err)
+			return fmt.Errorf("redis at %s: %w", one.address, err)
 		}
 		fewest = min(fewest, info.number("connected_slaves"))
 		if info["aof_enabled"] == "0" {
