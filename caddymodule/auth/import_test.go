@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"slices"
@@ -149,7 +150,12 @@ func TestImportAmidSignIns(t *testing.T) {
 	w := newWorld(t)
 	var all sync.WaitGroup
 	for i := range 40 {
-		all.Go(func() { w.signIn(number(i), "phone") })
+		all.Go(func() {
+			// The same code is good again when the number moves in this very moment.
+			if _, err := w.verifyNow(number(i)); err != nil && !errors.Is(err, auth.ErrUnavailable) {
+				t.Errorf("signing in: %v", err)
+			}
+		})
 	}
 	var lines []auth.Newcomer
 	for i := range 40 {
