@@ -107,22 +107,36 @@ func createKey(path string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(dir, ".master-key-*") // mode 0600
+	temp, err := stageKey(dir, NewKey())
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name())
-	if err := writeKey(temp); err != nil {
-		return err
-	}
+	defer os.Remove(temp)
 	// Unlike a rename, a link never replaces the key of another process.
-	return os.Link(temp.Name(), path)
+	return os.Link(temp, path)
 }
 
-func writeKey(file *os.File) error {
-	var key [KeySize]byte
-	rand.Read(key[:]) // never fails
-	_, err := file.WriteString(base64.StdEncoding.EncodeToString(key[:]) + "\n")
+// NewKey makes a key.
+func NewKey() []byte {
+	key := make([]byte, KeySize)
+	rand.Read(key) // never fails
+	return key
+}
+
+// stageKey writes a key to a new file of the directory, mode 0600.
+func stageKey(dir string, key []byte) (name string, err error) {
+	temp, err := os.CreateTemp(dir, ".master-key-*")
+	if err != nil {
+		return "", err
+	}
+	if err := writeKey(temp, key); err != nil {
+		return "", errors.Join(err, os.Remove(temp.Name()))
+	}
+	return temp.Name(), nil
+}
+
+func writeKey(file *os.File, key []byte) error {
+	_, err := file.WriteString(base64.StdEncoding.EncodeToString(key) + "\n")
 	return errors.Join(err, file.Sync(), file.Close())
 }
 

@@ -47,7 +47,7 @@ func (v *Vault) Open(key string, sealed []byte) ([]byte, error) {
 	case len(sealed) < Overhead || sealed[0] != sealFormat:
 		return nil, fmt.Errorf("%w: not a sealed record", auth.ErrUnavailable)
 	case !bytes.Equal(sealed[1:1+keyIDSize], v.keyID[:]):
-		return nil, fmt.Errorf("%w: sealed with another master key; start with the one this store was made with", auth.ErrUnavailable)
+		return nil, fmt.Errorf("%w: sealed under another root key, so it came from another store; restore a backup", auth.ErrUnavailable)
 	}
 	plain, err := v.aead(sealed).Open([]byte{}, nil, sealed[headSize:], additional(sealed, key))
 	if err != nil {

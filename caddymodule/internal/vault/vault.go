@@ -1,7 +1,7 @@
-// Package vault holds what follows from the master key: one-time codes,
-// indexes that hide a phone number, the MACs of refresh tokens, and the seals
-// of records. Nothing derived stands anywhere; whoever has the store without
-// the master key has noise.
+// Package vault holds what follows from the root key of a store: one-time
+// codes, indexes that hide a phone number, the MACs of refresh tokens, and the
+// seals of records. Nothing derived stands anywhere, and the root key only
+// wrapped under master keys; whoever has the store without one has noise.
 package vault
 
 import (
@@ -15,10 +15,10 @@ import (
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
 
-// KeySize is the length of the master key in bytes.
+// KeySize is the length of a root or master key in bytes.
 const KeySize = 32
 
-// Vault derives and seals under one master key. It is safe for concurrent use.
+// Vault derives and seals under one root key. It is safe for concurrent use.
 type Vault struct {
 	codes, indexes, tickets, records *macPool
 
@@ -28,11 +28,11 @@ type Vault struct {
 
 var _ auth.Secrets = (*Vault)(nil)
 
-// New makes the subkeys of a master key of KeySize random bytes. The key is
-// not kept.
-func New(master []byte) (*Vault, error) {
-	if len(master) != KeySize {
-		return nil, fmt.Errorf("the master key has %d bytes, it needs %d", len(master), KeySize)
+// New makes the subkeys of a root key of KeySize random bytes. The key is not
+// kept.
+func New(root []byte) (*Vault, error) {
+	if len(root) != KeySize {
+		return nil, fmt.Errorf("the root key has %d bytes, it needs %d", len(root), KeySize)
 	}
 	v := new(Vault)
 	// One subkey per use, so that no output of one use means anything in
@@ -42,13 +42,13 @@ func New(master []byte) (*Vault, error) {
 		"sidegate/1 code": &v.codes, "sidegate/1 index": &v.indexes,
 		"sidegate/1 ticket": &v.tickets, "sidegate/1 record": &v.records,
 	} {
-		key, err := subkey(master, label, sha256.Size)
+		key, err := subkey(root, label, sha256.Size)
 		if err != nil {
 			return nil, err
 		}
 		*pool = newMACPool(key)
 	}
-	print, err := subkey(master, "sidegate/1 fingerprint", 16)
+	print, err := subkey(root, "sidegate/1 fingerprint", printSize)
 	if err != nil {
 		return nil, err
 	}
@@ -57,16 +57,16 @@ func New(master []byte) (*Vault, error) {
 	return v, nil
 }
 
-func subkey(master []byte, label string, size int) ([]byte, error) {
-	// No salt: the master key is uniform already (RFC 5869, section 3.1).
-	key, err := hkdf.Key(sha256.New, master, nil, label, size)
+func subkey(from []byte, label string, size int) ([]byte, error) {
+	// No salt: the key is uniform already (RFC 5869, section 3.1).
+	key, err := hkdf.Key(sha256.New, from, nil, label, size)
 	if err != nil {
 		return nil, fmt.Errorf("deriving %s: %w", label, err)
 	}
 	return key, nil
 }
 
-// Fingerprint tells two master keys apart without saying anything of them. It
+// Fingerprint tells two root keys apart without saying anything of them. It
 // may be stored and logged.
 func (v *Vault) Fingerprint() string { return v.fingerprint }
 

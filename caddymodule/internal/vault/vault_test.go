@@ -124,7 +124,7 @@ func TestOpenRefusals(t *testing.T) {
 		{"cut off", "user/1", sealed[:len(sealed)-1], "damaged"},
 		{"moved to another key", "user/2", sealed, "damaged"},
 		{"another format", "user/1", append([]byte{2}, sealed[1:]...), "not a sealed record"},
-		{"another master key", "user/1", testVault(t, 2).Seal("user/1", []byte("hello")), "another master key"},
+		{"another root key", "user/1", testVault(t, 2).Seal("user/1", []byte("hello")), "another root key"},
 	} {
 		_, err := v.Open(c.key, c.sealed)
 		if !errors.Is(err, auth.ErrUnavailable) || !strings.Contains(err.Error(), c.says) {
