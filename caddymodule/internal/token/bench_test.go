@@ -25,11 +25,11 @@ func BenchmarkVerifyWarm(b *testing.B) {
 func BenchmarkVerifyWarmAmongMany(b *testing.B) {
 	c := newClock()
 	k := open(b, newStore(), "ES256", c)
-	k.cache = newCache(1 << 20)
+	k.ring.Load().cache = newCache(1 << 20)
 	var sum [32]byte
 	for range 500_000 {
 		rand.Read(sum[:])
-		k.cache.put(sum, verified{proof: proof, expires: 1 << 40}, 0)
+		k.ring.Load().cache.put(sum, verified{proof: proof, expires: 1 << 40}, 0)
 	}
 	texts := make([]string, 1000)
 	for i := range texts {
@@ -53,7 +53,7 @@ func BenchmarkVerifyCold(b *testing.B) {
 			text := sign(b, k, grant(c))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := k.parse(text); err != nil {
+				if _, err := k.parse(k.ring.Load(), text); err != nil {
 					b.Fatal(err)
 				}
 			}

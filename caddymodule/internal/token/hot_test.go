@@ -14,17 +14,17 @@ func makeHot(t *testing.T, k *Keys, text string) {
 	if _, err := k.Verify(text); err != nil {
 		t.Fatal(err)
 	}
-	for k.hot.slots[slotOf(k, text)].Load() == nil { // a chance of one in hotAfter each time
+	for k.ring.Load().hot.slots[slotOf(k, text)].Load() == nil { // a chance of one in hotAfter each time
 		k.Verify(text)
 	}
-	one := k.hot.slots[slotOf(k, text)].Load()
-	for i := range k.hot.slots {
-		k.hot.slots[i].Store(one)
+	one := k.ring.Load().hot.slots[slotOf(k, text)].Load()
+	for i := range k.ring.Load().hot.slots {
+		k.ring.Load().hot.slots[i].Store(one)
 	}
 }
 
 func slotOf(k *Keys, text string) uint64 {
-	_, hash, _ := k.hot.get(text)
+	_, hash, _ := k.ring.Load().hot.get(text)
 	return hash % hotSlots
 }
 

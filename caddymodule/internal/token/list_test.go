@@ -8,7 +8,7 @@ import (
 func TestList(t *testing.T) {
 	c := newClock()
 	k := open(t, newStore(), "ES256", c)
-	if got := k.List(); len(got) != 1 || !got[0].Signs || !got[0].SignFrom.IsZero() || got[0].Algorithm != "ES256" || got[0].Kid == "" {
+	if got := k.List(); len(got) != 1 || !got[0].Signs || !got[0].SignFrom.Equal(c.at.Truncate(time.Second)) || got[0].Algorithm != "ES256" || got[0].Kid == "" {
 		t.Fatalf("got %+v", got)
 	}
 	if err := k.Rotate(t.Context()); err != nil {

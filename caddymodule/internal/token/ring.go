@@ -9,12 +9,17 @@ import (
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
 
-// ring is the keys as they were at one loading. It never changes.
+// ring is the keys as they were at one loading. They never change.
 type ring struct {
 	keys     []*key // those of the configured algorithm first, the newest first
 	byHeader map[string]*key
 	kids     [][]byte
 	jwks     []byte
+
+	// What was verified with these keys, and with those of rings before it that
+	// are all in this one.
+	cache *cache // all tokens
+	hot   *hot   // the busy ones, before it
 }
 
 // record holds the keys of one algorithm, the newest first.
@@ -24,32 +29,43 @@ type record struct {
 
 type storedKey struct {
 	Private  []byte `json:"private"`
-	SignFrom int64  `json:"sign_from,omitempty"` // Unix seconds; before that it only verifies
+	SignFrom int64  `json:"sign_from"` // Unix seconds; before that it only verifies
 }
 
 const recordFormat = 1
 
 func recordKey(alg string) string { return "keys/" + alg }
 
-// ensureKey makes the first key of an algorithm. Of several processes that
+// RecordNames are all names that records of signing keys have. A store that was
+// used has one of them.
+func RecordNames() []string {
+	names := make([]string, len(algorithms))
+	for i, alg := range algorithms {
+		names[i] = recordKey(alg)
+	}
+	return names
+}
+
+// ensureKey makes the first key of the algorithm. Of several processes that
 // start at once, one writes; the others find its key afterwards.
-func ensureKey(ctx context.Context, store auth.Store, alg string) error {
-	records, err := store.Get(ctx, recordKey(alg))
+func (k *Keys) ensureKey(ctx context.Context) error {
+	name := recordKey(k.options.Algorithm)
+	records, err := k.store.Get(ctx, name)
 	if err != nil {
 		return fmt.Errorf("reading signing key: %w", err)
 	}
 	if records[0].Version != 0 {
 		return nil
 	}
-	private, err := generate(alg)
+	first, err := k.newKey(0)
 	if err != nil {
 		return err
 	}
-	value, err := record{Keys: []storedKey{{Private: private}}}.encode()
+	value, err := record{Keys: []storedKey{first}}.encode()
 	if err != nil {
 		return err
 	}
-	_, err = store.Swap(ctx, 0, auth.Write{Key: recordKey(alg), Value: value})
+	_, err = k.store.Swap(ctx, 0, auth.Write{Key: name, Value: value})
 	if err != nil && !errors.Is(err, auth.ErrConflict) {
 		return fmt.Errorf("writing signing key: %w", err)
 	}
@@ -59,10 +75,9 @@ func ensureKey(ctx context.Context, store auth.Store, alg string) error {
 // load reads all keys. What was read may have been written by another process
 // a moment ago, so it is made durable before anything is signed with it.
 func (k *Keys) load(ctx context.Context) error {
-	names := make([]string, len(algorithms))
-	for i, alg := range algorithms {
-		names[i] = recordKey(alg)
-	}
+	k.loading.Lock()
+	defer k.loading.Unlock()
+	names := RecordNames()
 	records, err := k.store.Get(ctx, names...)
 	if err == nil {
 		err = k.store.Sync(ctx)
@@ -92,8 +107,29 @@ func (k *Keys) load(ctx context.Context) error {
 	if r.keys[0].alg != k.options.Algorithm {
 		return fmt.Errorf("%w: the %s key has gone", auth.ErrUnavailable, k.options.Algorithm)
 	}
+	k.remember(r)
 	k.ring.Store(r)
 	return nil
+}
+
+// remember hands on what was verified, unless a key has gone: the caches know
+// only texts, and a text that this key has signed must be refused from now on.
+func (k *Keys) remember(r *ring) {
+	if before := k.ring.Load(); before != nil && before.within(r) {
+		r.cache, r.hot = before.cache, before.hot
+		return
+	}
+	r.cache, r.hot = newCache(k.options.CacheSize), newHot()
+}
+
+// within reports whether all keys of the ring are in another one.
+func (r *ring) within(other *ring) bool {
+	for header := range r.byHeader {
+		if _, known := other.byHeader[header]; !known {
+			return false
+		}
+	}
+	return true
 }
 
 func parseRecord(alg string, value []byte) ([]*key, error) {

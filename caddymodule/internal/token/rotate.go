@@ -5,35 +5,88 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
 
 const (
-	// ReloadEvery is how often each node must call Reload.
+	// ReloadEvery is how often each node reloads the keys.
 	ReloadEvery = 20 * time.Second
 	// headStart is how long a new key is known before anything is signed with
-	// it: every node has reloaded by then, also one that missed a turn, so
-	// none meets a kid that it does not know.
-	headStart = 3 * ReloadEvery
+	// it: every node has reloaded by then, also one that missed a turn, and so
+	// has every service that keeps our key set for the 5 minutes it may. None
+	// meets a kid that it does not know.
+	headStart = 5*time.Minute + 3*ReloadEvery
 	// retention is how long a key stays good after its successor took over:
 	// longer than any token lives.
 	retention = 2 * time.Hour
 )
 
-// Reload reads the keys again, to learn what another node has rotated. After
-// an error the keys stay as they were.
-func (k *Keys) Reload(ctx context.Context) error { return k.load(ctx) }
+// Reload reads the keys again, to learn what another node has rotated or
+// revoked. After an error the keys stay as they were.
+func (k *Keys) Reload(ctx context.Context) error {
+	// A node with another algorithm may have revoked all of ours.
+	if err := k.ensureKey(ctx); err != nil {
+		return err
+	}
+	return k.load(ctx)
+}
 
-// Rotate makes a new signing key. It signs after a minute; tokens of its
-// predecessor stay good until they expire. An error that wraps
+// Rotate makes a new signing key. It signs after some minutes (headStart);
+// tokens of its predecessor stay good until they expire. An error that wraps
 // auth.ErrConflict means that somebody else was rotating at the same time.
 func (k *Keys) Rotate(ctx context.Context) error {
-	private, err := generate(k.options.Algorithm)
+	return k.change(ctx, func(r record) (record, error) {
+		next, err := k.newKey(k.options.HeadStart)
+		return record{Keys: append([]storedKey{next}, r.living(k.options.Now())...)}, err
+	})
+}
+
+// Revoke is for keys that may have leaked. A new one signs from now on, and all
+// others, of every algorithm, are gone: their tokens are refused here at once
+// and on other nodes when they next reload. Nobody is signed out, since refresh
+// tokens are none of these. After an error call it again.
+func (k *Keys) Revoke(ctx context.Context) error {
+	alone := func(record) (record, error) {
+		next, err := k.newKey(0)
+		return record{Keys: []storedKey{next}}, err
+	}
+	err := k.change(ctx, alone)
+	for tries := 0; errors.Is(err, auth.ErrConflict) && tries < 8; tries++ {
+		err = k.change(ctx, alone) // in an emergency we do not give way
+	}
 	if err != nil {
 		return err
 	}
+	if err := k.dropOthers(ctx); err != nil {
+		return err
+	}
+	return k.load(ctx)
+}
+
+// dropOthers deletes the keys of all other algorithms.
+func (k *Keys) dropOthers(ctx context.Context) error {
+	names := slices.DeleteFunc(RecordNames(), func(name string) bool { return name == recordKey(k.options.Algorithm) })
+	records, err := k.store.Get(ctx, names...)
+	if err != nil {
+		return fmt.Errorf("reading signing keys: %w", err)
+	}
+	for i, r := range records {
+		if r.Version == 0 {
+			continue
+		}
+		if _, err := k.store.Swap(ctx, r.Version, auth.Write{Key: names[i], Ending: true}); err != nil {
+			return fmt.Errorf("deleting signing key: %w", err)
+		}
+	}
+	return nil
+}
+
+// change makes another record of the one with our algorithm's keys, in one
+// swap, and loads it. One without keys leaves it as it is.
+func (k *Keys) change(ctx context.Context, to func(record) (record, error)) error {
 	name := recordKey(k.options.Algorithm)
 	records, err := k.store.Get(ctx, name)
 	if err != nil {
@@ -46,9 +99,11 @@ func (k *Keys) Rotate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading %s: %w: %w", name, auth.ErrUnavailable, err)
 	}
-	now := k.options.Now()
-	next := storedKey{Private: private, SignFrom: now.Add(headStart).Unix()}
-	value, err := record{Keys: append([]storedKey{next}, r.living(now)...)}.encode()
+	next, err := to(r)
+	if err != nil || len(next.Keys) == 0 {
+		return err
+	}
+	value, err := next.encode()
 	if err != nil {
 		return err
 	}
@@ -56,6 +111,12 @@ func (k *Keys) Rotate(ctx context.Context) error {
 		return fmt.Errorf("writing signing key: %w", err)
 	}
 	return k.load(ctx)
+}
+
+// newKey makes a key that signs after a while.
+func (k *Keys) newKey(after time.Duration) (storedKey, error) {
+	private, err := generate(k.options.Algorithm)
+	return storedKey{Private: private, SignFrom: k.options.Now().Add(after).Unix()}, err
 }
 
 // living are the keys that a token may still be signed with.

@@ -10,6 +10,7 @@ package token
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,9 @@ type Options struct {
 	Now       func() time.Time // default time.Now
 	CacheSize int              // verified tokens kept, about 120 bytes each; default 1 Mi
 	Uses      *Uses            // counts; default: one of its own
+
+	RotateEvery time.Duration // how old the signing key gets, see Keep; 0: as old as it likes
+	HeadStart   time.Duration // see headStart, which is the default
 }
 
 // Keys signs and verifies access tokens. It is safe for concurrent use.
@@ -31,8 +35,9 @@ type Keys struct {
 	options Options
 	store   auth.Store
 	ring    atomic.Pointer[ring]
-	cache   *cache // of all verified tokens
-	hot     *hot   // of the busy ones, before it
+	// loading is held while the ring is made: a slow reader must not bring back
+	// keys that a later one has found gone.
+	loading sync.Mutex
 }
 
 // Open loads the signing keys from the store, and makes the one of the wanted
@@ -61,11 +66,11 @@ func Open(ctx context.Context, store auth.Store, o Options) (*Keys, error) {
 	if o.Uses == nil {
 		o.Uses = new(Uses)
 	}
-	k := &Keys{options: o, store: store, cache: newCache(o.CacheSize), hot: newHot()}
-	if err := ensureKey(ctx, store, o.Algorithm); err != nil {
-		return nil, err
+	if o.HeadStart == 0 {
+		o.HeadStart = headStart
 	}
-	if err := k.load(ctx); err != nil {
+	k := &Keys{options: o, store: store}
+	if err := k.Reload(ctx); err != nil {
 		return nil, err
 	}
 	return k, nil

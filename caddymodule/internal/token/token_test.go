@@ -40,6 +40,9 @@ func (s *mapStore) Swap(_ context.Context, expected auth.Version, w auth.Write) 
 	if s.records[w.Key].Version != expected {
 		return 0, auth.ErrConflict
 	}
+	if delete(s.records, w.Key); w.Value == nil {
+		return 0, s.err
+	}
 	s.last++
 	s.records[w.Key] = auth.Record{Value: w.Value, Version: s.last}
 	return s.last, s.err

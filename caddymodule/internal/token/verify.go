@@ -33,32 +33,35 @@ func (k *Keys) VerifyIgnoringExpiry(text string) (auth.Proof, error) {
 }
 
 // genuine checks everything but the expiry. A signature is checked once per
-// text; after that the text, or its hash, is enough.
+// text; after that the text, or its hash, is enough, until one of the keys is
+// gone. What is verified with a ring is remembered in that ring, so that a slow
+// check cannot put a token of a key that is gone meanwhile where later ones look.
 func (k *Keys) genuine(text string) (verified, error) {
 	if len(text) > maxSize {
 		return verified{}, auth.Refuse(auth.CodeTokenInvalid)
 	}
-	hot, hash, hit := k.hot.get(text)
+	r := k.ring.Load()
+	busy, hash, hit := r.hot.get(text)
 	if hit {
 		k.options.Uses.busy[hash%stripes].n.Add(1)
-		return hot, nil
+		return busy, nil
 	}
 	// The string's own bytes, read only: a copy would be an allocation for each
 	// proxied request.
 	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(text), len(text)))
-	if v, hit := k.cache.get(sum); hit {
-		k.hot.offer(text, hash, v)
+	if v, hit := r.cache.get(sum); hit {
+		r.hot.offer(text, hash, v)
 		k.options.Uses.cached[hash%stripes].n.Add(1)
 		return v, nil
 	}
 	k.options.Uses.read.Add(1)
-	v, err := k.parse(text)
+	v, err := k.parse(r, text)
 	if err != nil {
 		return verified{}, &auth.Error{Code: auth.CodeTokenInvalid, AttemptsLeft: -1, Err: err}
 	}
 	now := k.options.Now().Unix()
 	if now < v.expires { // an old one will not come often
-		k.cache.put(sum, v, now)
+		r.cache.put(sum, v, now)
 	}
 	return v, nil
 }
@@ -72,7 +75,7 @@ var (
 	errFuture    = errors.New("not valid yet")
 )
 
-func (k *Keys) parse(text string) (v verified, err error) {
+func (k *Keys) parse(r *ring, text string) (v verified, err error) {
 	// Letters first: base64 decoders skip line breaks, and so many texts would
 	// be one token.
 	if !plain(text) {
@@ -85,7 +88,7 @@ func (k *Keys) parse(text string) (v verified, err error) {
 	// A header is compared whole, letter for letter, with the ones our keys
 	// write. That fixes alg, kid and typ at once and leaves no room for crit,
 	// jwk, jku, x5c, a doubled member, or another spelling (RFC 8725, section 3).
-	signer, known := k.ring.Load().byHeader[parts[0]]
+	signer, known := r.byHeader[parts[0]]
 	if !known {
 		return v, errHeader
 	}
