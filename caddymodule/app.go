@@ -38,11 +38,12 @@ type App struct {
 	Issuer string `json:"issuer,omitempty"`
 	// The aud of access tokens. Default: the issuer.
 	Audience string `json:"audience,omitempty"`
-	// 32 random bytes in base64 or hex, from which all other secrets follow:
-	// use {file./path} or {env.NAME}. Whoever loses it loses all sessions and
-	// users. Default: made on first run as master.key beside the store, mode
-	// 0600.
+	// 32 random bytes in base64 or hex that open the store: use {file./path} or
+	// {env.NAME}. Whoever loses it loses all sessions and users. Default: made
+	// on first run as master.key beside the store, mode 0600.
 	MasterKey string `json:"master_key,omitempty"`
+	// A command that gives the master key, in place of master_key. Default: none.
+	MasterKeyExec *KeyCommand `json:"master_key_exec,omitempty"`
 	// Where records are kept. Default: badger.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=sidegate.stores inline_key=engine"`
 	// Who delivers the codes; the first that works, in order. Default: Caddy's
@@ -70,7 +71,7 @@ type App struct {
 	herald    *herald
 	apis      []string // the api paths of all gates, for what senders tell their providers
 	localOnly bool     // no sender is configured: codes are for this machine alone
-	masterKey string
+	masters   masterSource
 	settings  auth.Settings
 	texts     *sender.Texts
 	log       *slog.Logger
@@ -105,7 +106,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 		}
 	}
 	var err error
-	if a.masterKey, err = resolve(repl, "master_key", a.MasterKey); err != nil {
+	a.masters = masterSource{value: a.MasterKey, command: a.MasterKeyExec}
+	if err := a.masters.check(); err != nil {
 		return err
 	}
 	a.setDefaults()
@@ -115,6 +117,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.loadGuests(ctx); err != nil {
 		return err
 	}
+	a.masters.file = a.store.KeyFile()
 	if err := meters.Register(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}

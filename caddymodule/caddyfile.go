@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -214,7 +215,7 @@ func (a *App) words() words {
 		"origin":     checked(textWord(&a.Origin), originChecked),
 		"issuer":     textWord(&a.Issuer),
 		"audience":   textWord(&a.Audience),
-		"master_key": secretWord(&a.MasterKey),
+		"master_key": a.readMasterKey,
 		"store":      guestWord("sidegate.stores", "engine", func(raw json.RawMessage) { a.StoreRaw = raw }),
 		"sender*":    guestWord("sidegate.senders", "sender", func(raw json.RawMessage) { a.SendersRaw = append(a.SendersRaw, raw) }),
 		"risk":       guestWord("sidegate.risks", "risk", func(raw json.RawMessage) { a.RiskRaw = raw }),
@@ -255,7 +256,24 @@ func (t *Tokens) words() words {
 		"access_ttl":    checked(durationWord(&t.AccessTTL), check),
 		"refresh_grace": checked(t.readGrace, check),
 		"algorithm":     checked(textWord(&t.Algorithm), check),
+		"rotate_keys":   checked(t.readRotation, check),
 	}
+}
+
+// readRotation is a duration, or off.
+func (t *Tokens) readRotation(d *caddyfile.Dispenser) error {
+	_, value, err := single(d)
+	if err != nil {
+		return err
+	}
+	var every time.Duration
+	if value != "off" && value != "0" {
+		if every, err = caddy.ParseDuration(value); err != nil {
+			return d.Errf("rotate_keys: %q is no duration; write it as 90d, or off", value)
+		}
+	}
+	t.RotateKeys = new(caddy.Duration(every))
+	return nil
 }
 
 // readGrace is a duration that may be 0, also without a unit.

@@ -17,6 +17,7 @@ import (
 	"github.com/sidegate/sidegate/caddymodule/internal/audit"
 	"github.com/sidegate/sidegate/caddymodule/internal/backup"
 	"github.com/sidegate/sidegate/caddymodule/internal/command"
+	"github.com/sidegate/sidegate/caddymodule/internal/vault"
 )
 
 // restored is the report of a restore.
@@ -188,9 +189,17 @@ func buildStore(config []byte, fill func(auth.Store, auth.Secrets) error) error 
 	if !ok {
 		return errors.New("this store cannot be restored into; name a store badger")
 	}
-	secrets, err := openVault(app.store, app.masterKey)
+	master, err := app.masters.master(ctx, false)
 	if err != nil {
 		return err
 	}
-	return builder.Build(secrets, app.log, func(store auth.Store) error { return fill(store, secrets) })
+	seal := new(vault.Late)
+	return builder.Build(seal, app.log, func(store auth.Store) error {
+		secrets, err := (&vault.Keyring{Store: store, Now: time.Now}).Open(ctx, master)
+		if err != nil {
+			return err
+		}
+		seal.Use(secrets)
+		return fill(store, secrets)
+	})
 }

@@ -21,8 +21,8 @@ import (
 )
 
 // engine is what outlives a configuration: the open store, the table of live
-// sessions over it with the requests in flight, and the secrets of the master
-// key. It is shared by all configurations with the same store address.
+// sessions over it with the requests in flight, and the secrets of the store's
+// root key. It is shared by all configurations with the same store address.
 type engine struct {
 	address string
 	store   auth.Store
@@ -30,6 +30,7 @@ type engine struct {
 	live    *auth.Live
 	health  *auth.Health
 	vault   *vault.Vault
+	masters sync.Mutex // held while the master keys that open the store change
 	audit   *auditor
 	stop    context.CancelFunc
 	keepers sync.WaitGroup
@@ -46,18 +47,24 @@ const (
 	openTimeout  = 30 * time.Second
 )
 
+// headStart is how long a new signing key is known before it signs; 0 is the
+// default of package token. Tests cannot wait so long.
+var headStart time.Duration
+
 // openEngine opens the store, or joins the one that is open at its address.
-func openEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
+func openEngine(m Store, source masterSource, log *slog.Logger) (*engine, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
 	address := m.Address()
 	value, loaded, err := engines.LoadOrNew(address, func() (caddy.Destructor, error) {
-		return newEngine(m, masterKey, log)
+		return newEngine(ctx, m, source, log)
 	})
 	if err != nil {
 		return nil, err
 	}
 	e := value.(*engine)
 	if loaded {
-		if err := e.sameKey(m, masterKey); err != nil {
+		if err := e.sameKey(ctx, source); err != nil {
 			_, released := engines.Delete(address)
 			return nil, errors.Join(err, released)
 		}
@@ -65,33 +72,44 @@ func openEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
 	return e, nil
 }
 
-func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
-	v, err := openVault(m, masterKey)
+func newEngine(ctx context.Context, m Store, source masterSource, log *slog.Logger) (*engine, error) {
+	master, err := source.master(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
-	defer cancel()
-	store, closer, err := m.Open(ctx, v, log)
+	seal := new(vault.Late) // the root key is in the store itself
+	store, closer, err := m.Open(ctx, seal, log)
 	if err != nil {
 		return nil, err
-	}
-	live := auth.NewLive(liveCapacity)
-	if shared, ok := store.(auth.Follower); ok { // before anything is read that could change
-		if err := live.Follow(ctx, shared); err != nil {
-			return nil, errors.Join(err, closer.Close())
-		}
 	}
 	safe := guarded{store, log}
 	e := &engine{
-		address: m.Address(), store: safe, close: closer, live: live,
-		health: &auth.Health{Store: safe, Now: time.Now}, vault: v,
+		address: m.Address(), store: safe, close: closer, live: auth.NewLive(liveCapacity),
+		health: &auth.Health{Store: safe, Now: time.Now},
 	}
-	if err := e.live.Hear(ctx, e.store); err != nil { // before the first request
+	if e.vault, err = e.keyring().Open(ctx, master); err != nil {
 		return nil, errors.Join(err, closer.Close())
+	}
+	seal.Use(e.vault)
+	if err := e.begin(ctx, store, log); err != nil {
+		return nil, errors.Join(err, closer.Close())
+	}
+	return e, nil
+}
+
+// begin reads what must be known before the first request, and starts the
+// keepers.
+func (e *engine) begin(ctx context.Context, store auth.Store, log *slog.Logger) (err error) {
+	if shared, ok := store.(auth.Follower); ok { // before anything is read that could change
+		if err := e.live.Follow(ctx, shared); err != nil {
+			return err
+		}
+	}
+	if err := e.live.Hear(ctx, e.store); err != nil {
+		return err
 	}
 	if e.audit, err = openAuditor(ctx, e.store); err != nil {
-		return nil, errors.Join(err, closer.Close())
+		return err
 	}
 	keep, stop := context.WithCancel(context.Background())
 	e.stop = stop
@@ -103,7 +121,7 @@ func newEngine(m Store, masterKey string, log *slog.Logger) (*engine, error) {
 	})
 	e.keepers.Go(func() { auth.Patrol(keep, e.newest) })
 	e.keepers.Go(func() { auth.Lapse(keep, e.newest) })
-	return e, nil
+	return nil
 }
 
 // join makes a configuration's rules those for what is in flight.
@@ -130,34 +148,6 @@ func (e *engine) newest() *auth.Service {
 	return e.serving[len(e.serving)-1]
 }
 
-func openVault(m Store, masterKey string) (*vault.Vault, error) {
-	var key []byte
-	var err error
-	switch file := m.KeyFile(); {
-	case masterKey != "":
-		key, err = vault.ParseKey(masterKey)
-	case file == "":
-		err = errors.New("this store needs a master_key in the sidegate global option, the same on every node")
-	default:
-		key, err = vault.LoadOrCreateKey(file)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("master_key: %w", err)
-	}
-	return vault.New(key)
-}
-
-func (e *engine) sameKey(m Store, masterKey string) error {
-	v, err := openVault(m, masterKey)
-	if err != nil {
-		return err
-	}
-	if v.Fingerprint() != e.vault.Fingerprint() {
-		return errors.New("master_key: the store is open with another key; stop Caddy before changing it")
-	}
-	return nil
-}
-
 // Destruct writes the last touches and closes the store, when the last
 // configuration has let go. What is still in flight ends: nobody could tell
 // any more that its session has.
@@ -177,10 +167,14 @@ type runtime struct {
 	subscribers *subscribers
 	directory   auth.Directory
 	operators   http.Handler // their routes
+
+	stop    context.CancelFunc
+	keepers sync.WaitGroup // of the signing keys
 }
 
 // close ends what this configuration has for itself, and gives the store back.
 func (rt *runtime) close(ctx context.Context) error {
+	rt.end()
 	err := errors.Join(rt.queue.Close(ctx), rt.subscribers.close(ctx))
 	if directory, ok := rt.directory.(io.Closer); ok {
 		err = errors.Join(err, directory.Close())
@@ -206,12 +200,35 @@ func (a *App) runtime() (*runtime, error) {
 		a.failed = fmt.Errorf("%w: %w", auth.ErrUnavailable, err)
 		return nil, a.failed
 	}
+	rt.begin(a.log)
 	a.running.Store(rt)
 	return rt, nil
 }
 
+// begin keeps the signing keys until end: another node may rotate them, or it
+// is time to.
+func (rt *runtime) begin(log *slog.Logger) {
+	ctx, stop := context.WithCancel(context.Background())
+	rt.stop = stop
+	before := rt.keys()
+	rotated := func() {
+		log.Info("there is a new signing key, as the schedule wants")
+		now := rt.keys()
+		rt.service.As("schedule").Tell(auth.Event{Name: auth.EventKeysRotated, Cause: "schedule", Before: before, After: now})
+		before = now
+	}
+	rt.keepers.Go(func() {
+		rt.tokens.Keep(ctx, rotated, func(err error) { log.Error("the signing keys stay as they were", "error", err) })
+	})
+}
+
+func (rt *runtime) end() {
+	rt.stop()
+	rt.keepers.Wait()
+}
+
 func (a *App) open() (*runtime, error) {
-	e, err := openEngine(a.store, a.masterKey, a.log)
+	e, err := openEngine(a.store, a.masters, a.log)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +245,10 @@ func (a *App) open() (*runtime, error) {
 func (a *App) compose(e *engine) (*runtime, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	keys, err := token.Open(ctx, e.store, token.Options{Issuer: a.Issuer, Audience: a.Audience, Algorithm: a.Tokens.Algorithm, Uses: &tokenUses})
+	keys, err := token.Open(ctx, e.store, token.Options{
+		Issuer: a.Issuer, Audience: a.Audience, Algorithm: a.Tokens.Algorithm,
+		RotateEvery: a.Tokens.rotateEvery(), HeadStart: headStart, Uses: &tokenUses,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}

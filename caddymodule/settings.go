@@ -53,6 +53,10 @@ type Tokens struct {
 	// nobody else can verify). Tokens of the algorithm before stay good.
 	// Default: ES256.
 	Algorithm string `json:"algorithm,omitempty"`
+	// How old the signing key gets before the next one takes over, 1d to 730d; 0
+	// leaves it to you. Tokens of the key before live out their life. Default:
+	// 90d.
+	RotateKeys *caddy.Duration `json:"rotate_keys,omitempty"`
 }
 
 // Sessions are the rules for how long a sign-in lasts.
@@ -156,10 +160,22 @@ func (t Tokens) validate() error {
 			return err
 		}
 	}
+	if t.RotateKeys != nil {
+		if err := between("rotate_keys", *t.RotateKeys, caddy.Duration(day), caddy.Duration(730*day)); err != nil {
+			return err
+		}
+	}
 	if t.Algorithm != "" && !slices.Contains(algorithms, t.Algorithm) {
 		return fmt.Errorf("algorithm %q is not known; use one of %s", t.Algorithm, strings.Join(algorithms, ", "))
 	}
 	return nil
+}
+
+func (t Tokens) rotateEvery() time.Duration {
+	if t.RotateKeys == nil {
+		return 90 * day
+	}
+	return time.Duration(*t.RotateKeys)
 }
 
 func (s Sessions) validate() error {
