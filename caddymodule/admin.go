@@ -63,7 +63,8 @@ func (a *App) problem(w http.ResponseWriter, r *http.Request, err error) {
 func (a *App) operators(rt *runtime) http.Handler {
 	return admin.New(admin.Config{
 		Service: rt.service, ParsePhone: a.readPhone, MaskPhone: phone.Mask, KnownCountry: phone.KnownCountry,
-		Keys: rt.keys, RotateKeys: rt.tokens.Rotate, Senders: rt.senders, Store: a.storeInfo,
+		Keys: rt.keys, RotateKeys: rt.tokens.Rotate, RevokeKeys: rt.tokens.Revoke,
+		Masters: masters{rt.engine, a.masters}, Senders: rt.senders, Store: a.storeInfo,
 		Doctor: rt.examine, AuditHead: func() any { return rt.engine.audit.Head() }, Problem: a.problem,
 		CheckLock: func(l admin.Lock) error { return backup.Lock(l).Check() }, Backup: rt.engine.backup,
 	})

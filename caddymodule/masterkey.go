@@ -9,7 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/sidegate/sidegate/caddymodule/internal/token"
 	"github.com/sidegate/sidegate/caddymodule/internal/vault"
 )
 
@@ -120,60 +119,4 @@ func (s masterSource) key(ctx context.Context, settled bool) ([]byte, error) {
 		return vault.SettledKey(s.file)
 	}
 	return vault.LoadOrCreateKey(s.file)
-}
-
-// keyring is the record of the root key in the engine's store.
-func (e *engine) keyring() *vault.Keyring {
-	return &vault.Keyring{Store: e.store, Now: time.Now, Witnesses: token.RecordNames()}
-}
-
-// sameKey refuses a configuration whose master key does not open the store that
-// is open.
-func (e *engine) sameKey(ctx context.Context, source masterSource) error {
-	m, err := source.master(ctx, false)
-	if err != nil {
-		return err
-	}
-	v, err := e.keyring().Open(ctx, m)
-	if err != nil {
-		return fmt.Errorf("master_key: the store is open with another key; this one can be added to it with `caddy sidegate keys rewrap --new-key-file FILE`: %w", err)
-	}
-	if v.Fingerprint() != e.vault.Fingerprint() {
-		return errors.New("master_key: the store's root key was replaced while it was open; restart Caddy")
-	}
-	return nil
-}
-
-// rewrap lets one more master key open the store: a key that the operator
-// brings, or a new one in our own file.
-func (e *engine) rewrap(ctx context.Context, source masterSource, brought string) error {
-	e.masters.Lock()
-	defer e.masters.Unlock()
-	if brought == "" {
-		return e.keyring().ReplaceKey(ctx, source.file)
-	}
-	key, err := vault.ParseKey(brought)
-	if err != nil {
-		return err
-	}
-	next, err := vault.NewMaster(key)
-	if err != nil {
-		return err
-	}
-	m, err := source.master(ctx, false)
-	if err != nil {
-		return err
-	}
-	return e.keyring().Add(ctx, m, next)
-}
-
-// retire leaves the store to the key with which the next start opens it.
-func (e *engine) retire(ctx context.Context, source masterSource) error {
-	e.masters.Lock()
-	defer e.masters.Unlock()
-	m, err := source.master(ctx, true)
-	if err != nil {
-		return err
-	}
-	return e.keyring().Retire(ctx, m)
 }

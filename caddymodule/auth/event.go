@@ -39,11 +39,14 @@ const (
 	EventDeviceDeleted   EventName = "device_deleted"
 	EventBlockAdded      EventName = "block_added" // of a country or a prefix
 	EventBlockRemoved    EventName = "block_removed"
-	EventKeysRotated     EventName = "keys_rotated"
+	EventKeysRotated     EventName = "keys_rotated"   // Cause: rotate, revoke or schedule
 	EventUsersImported   EventName = "users_imported" // one for each import; After: how many
 	EventUserExported    EventName = "user_exported"  // all that is held on one person
 	EventUsersExported   EventName = "users_exported"
 	EventBackupMade      EventName = "backup_made" // it has begun
+
+	EventMasterKeyAdded    EventName = "master_key_added"    // it opens the store too
+	EventMasterKeysRetired EventName = "master_keys_retired" // all but the one in use
 )
 
 // EventNames are all that there is to hear of.

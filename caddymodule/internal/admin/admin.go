@@ -30,6 +30,8 @@ type Config struct {
 
 	Keys       func() []Key // that tokens are accepted of, the newest first
 	RotateKeys func(ctx context.Context) error
+	RevokeKeys func(ctx context.Context) error
+	Masters    Masters
 	Senders    func() []Sender
 	Store      func() (StoreInfo, error)
 	// Doctor examines the installation; r is the request that asks for it.

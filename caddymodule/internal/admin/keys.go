@@ -23,13 +23,20 @@ func (a *Admin) keys(*call) (any, error) {
 
 // rotateKeys answers POST /keys/rotate.
 func (a *Admin) rotateKeys(c *call) (any, error) {
-	if err := c.read(&struct{}{}); err != nil {
+	var body struct {
+		Revoke bool `json:"revoke"`
+	}
+	if err := c.read(&body); err != nil {
 		return nil, err
+	}
+	rotate, cause := a.RotateKeys, "rotate"
+	if body.Revoke {
+		rotate, cause = a.RevokeKeys, "revoke"
 	}
 	before := a.Keys()
-	if err := a.RotateKeys(c.Context()); err != nil {
+	if err := rotate(c.Context()); err != nil {
 		return nil, err
 	}
-	c.operator.Tell(auth.Event{Name: auth.EventKeysRotated, Before: before, After: a.Keys()})
+	c.operator.Tell(auth.Event{Name: auth.EventKeysRotated, Cause: cause, Before: before, After: a.Keys()})
 	return a.keys(c)
 }

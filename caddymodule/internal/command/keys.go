@@ -5,17 +5,36 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func keyCommands() *cobra.Command {
-	return branch("keys", "What access tokens are signed with",
+	return branch("keys", "What access tokens are signed with, and what opens the store",
 		leaf{"list", "Lists the signing keys", "  caddy sidegate keys list", cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
 			return showKeys(cmd, http.MethodGet, "keys", nil)
 		}, nil},
-		leaf{"rotate", "Makes a new signing key; tokens of the old one live out their life", "  caddy sidegate keys rotate", cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
-			return showKeys(cmd, http.MethodPost, "keys/rotate", none{})
+		leaf{"rotate", "Makes a new signing key; tokens of the old one live out their life",
+			"  caddy sidegate keys rotate\n  caddy sidegate keys rotate --revoke   # a key has leaked", cobra.NoArgs, rotate, func(flags *pflag.FlagSet) {
+				flags.Bool("revoke", false, "The new key signs at once and all others are gone; clients refresh, nobody is signed out")
+			}},
+		leaf{"master", "Lists the master keys that open the store", "  caddy sidegate keys master", cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+			return showMasters(cmd, http.MethodGet, "keys/master", nil)
+		}, nil},
+		leaf{"rewrap", "Lets a new master key open the store, beside the old one",
+			"  caddy sidegate keys rewrap   # where Sidegate has made the key file itself\n  caddy sidegate keys rewrap --new-key-file /etc/sidegate/new.key", cobra.NoArgs, rewrap, func(flags *pflag.FlagSet) {
+				flags.String("new-key-file", "", "File with the new key: 32 bytes in base64 or hex. Without it the server makes one")
+			}},
+		leaf{"retire-master", "Takes all master keys but the configured one from the store", "  caddy sidegate keys retire-master", cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+			return showMasters(cmd, http.MethodPost, "keys/master/retire", none{})
 		}, nil},
 	)
+}
+
+func rotate(cmd *cobra.Command, _ []string) error {
+	revoke, _ := cmd.Flags().GetBool("revoke")
+	return showKeys(cmd, http.MethodPost, "keys/rotate", struct {
+		Revoke bool `json:"revoke,omitempty"`
+	}{revoke})
 }
 
 func showKeys(cmd *cobra.Command, method, path string, in any) error {

@@ -62,7 +62,7 @@ func TestRootIsMadeOnce(t *testing.T) {
 func TestMasterKeysOverlap(t *testing.T) {
 	ring, a, b, c := testRing(memstore.New(time.Now)), testMaster(t, 1), testMaster(t, 2), testMaster(t, 3)
 	root := ring.mustOpen(t, a).Fingerprint()
-	if err := ring.Add(t.Context(), b, b); !errors.Is(err, errOtherMaster) {
+	if err := ring.Add(t.Context(), b, b); !errors.Is(err, ErrOtherMaster) {
 		t.Errorf("a key that opens nothing let itself in: %v", err)
 	}
 	for range 2 { // the second time it is there already
@@ -74,7 +74,7 @@ func TestMasterKeysOverlap(t *testing.T) {
 		t.Error("the keys open different roots")
 	}
 	ring.refuses(t, "a third key", c, "another master key")
-	if err := ring.Retire(t.Context(), c); !errors.Is(err, errOtherMaster) {
+	if err := ring.Retire(t.Context(), c); !errors.Is(err, ErrOtherMaster) {
 		t.Errorf("a key that opens nothing locked everybody out: %v", err)
 	}
 	for range 2 {

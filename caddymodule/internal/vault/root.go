@@ -49,10 +49,10 @@ func (w wrap) made() time.Time {
 	return time.Unix(int64(binary.BigEndian.Uint64(w[printSize:wrapHead])), 0).UTC()
 }
 
-var (
-	errOtherMaster = fmt.Errorf("%w: sealed with another master key; start with the one that opens this store", auth.ErrUnavailable)
-	errRootDamaged = fmt.Errorf("%w: the record of the root key is damaged; restore a backup", auth.ErrUnavailable)
-)
+// ErrOtherMaster says that a master key does not open the store.
+var ErrOtherMaster = fmt.Errorf("%w: sealed with another master key; start with the one that opens this store", auth.ErrUnavailable)
+
+var errRootDamaged = fmt.Errorf("%w: the record of the root key is damaged; restore a backup", auth.ErrUnavailable)
 
 // parseWraps reads the record. The check tells a flipped bit in a fingerprint
 // from another master key; against those who can make a new check, the tags
@@ -100,7 +100,7 @@ func (w wraps) of(m *Master) (i int, found bool) {
 func (w wraps) open(m *Master) ([]byte, error) {
 	i, found := w.of(m)
 	if !found {
-		return nil, errOtherMaster
+		return nil, ErrOtherMaster
 	}
 	head := w[i][:wrapHead]
 	root, err := m.wrapping.Open(nil, nil, w[i][wrapHead:], wrapped(head))
