@@ -168,7 +168,7 @@ func TestBrokenReload(t *testing.T) {
 	session := s.signIn(phoneA)
 	engine := s.engine()
 	for _, c := range []struct{ name, config, why string }{
-		{"another master key", s.config("master_key {file."+keys[1]+"}", "", ""), "master_key: the store is open with another key; stop Caddy"},
+		{"another master key", s.config("master_key {file."+keys[1]+"}", "", ""), "master_key: the store is open with another key; this one can be added"},
 		{"no master key, where one was", s.config("", "", ""), "master_key: the store is open with another key"},
 		{"a sender without countries", s.config(global+"\nsender webhook http://127.0.0.1:9", "", ""), "allow_countries is needed"},
 		{"a store that cannot be", strings.Replace(s.config(global, "", ""), "path "+s.store(), "path "+file, 1), "not a directory"},
