@@ -58,6 +58,7 @@ var EventNames = []EventName{
 	EventUserChanged, EventUserBanned, EventUserUnbanned, EventUserReopened, EventUserUnlocked, EventUserDeleted,
 	EventSessionsRevoked, EventDeviceDeleted, EventBlockAdded, EventBlockRemoved, EventKeysRotated,
 	EventUsersImported, EventUserExported, EventUsersExported, EventBackupMade,
+	EventMasterKeyAdded, EventMasterKeysRetired,
 }
 
 // Causes of EventTokenRefreshed.

@@ -144,4 +144,7 @@ var words = map[auth.EventName]string{
 	auth.EventUserExported:    "sensitive_read",
 	auth.EventUsersExported:   "sensitive_read",
 	auth.EventBackupMade:      "sensitive_read",
+
+	auth.EventMasterKeyAdded:    "authz_admin",
+	auth.EventMasterKeysRetired: "authz_admin",
 }
