@@ -23,7 +23,7 @@ func appWith(t *testing.T, directory auth.Directory) *App {
 		t.Fatal(err)
 	}
 	a := new(App)
-	a.running.Store(&runtime{engine: e, queue: sender.NewQueue(sender.Options{}), directory: directory, subscribers: new(subscribers)})
+	a.running.Store(&runtime{engine: e, queue: sender.NewQueue(sender.Options{}), directory: directory, subscribers: new(subscribers), stop: func() {}})
 	return a
 }
 

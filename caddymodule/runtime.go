@@ -47,10 +47,6 @@ const (
 	openTimeout  = 30 * time.Second
 )
 
-// headStart is how long a new signing key is known before it signs; 0 is the
-// default of package token. Tests cannot wait so long.
-var headStart time.Duration
-
 // openEngine opens the store, or joins the one that is open at its address.
 func openEngine(m Store, source masterSource, log *slog.Logger) (*engine, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
@@ -203,28 +199,6 @@ func (a *App) runtime() (*runtime, error) {
 	rt.begin(a.log)
 	a.running.Store(rt)
 	return rt, nil
-}
-
-// begin keeps the signing keys until end: another node may rotate them, or it
-// is time to.
-func (rt *runtime) begin(log *slog.Logger) {
-	ctx, stop := context.WithCancel(context.Background())
-	rt.stop = stop
-	before := rt.keys()
-	rotated := func() {
-		log.Info("there is a new signing key, as the schedule wants")
-		now := rt.keys()
-		rt.service.As("schedule").Tell(auth.Event{Name: auth.EventKeysRotated, Cause: "schedule", Before: before, After: now})
-		before = now
-	}
-	rt.keepers.Go(func() {
-		rt.tokens.Keep(ctx, rotated, func(err error) { log.Error("the signing keys stay as they were", "error", err) })
-	})
-}
-
-func (rt *runtime) end() {
-	rt.stop()
-	rt.keepers.Wait()
 }
 
 func (a *App) open() (*runtime, error) {
