@@ -38,6 +38,7 @@ type Keys struct {
 	// loading is held while the ring is made: a slow reader must not bring back
 	// keys that a later one has found gone.
 	loading sync.Mutex
+	learner *learner
 }
 
 // Open loads the signing keys from the store, and makes the one of the wanted
@@ -69,7 +70,7 @@ func Open(ctx context.Context, store auth.Store, o Options) (*Keys, error) {
 	if o.HeadStart == 0 {
 		o.HeadStart = headStart
 	}
-	k := &Keys{options: o, store: store}
+	k := &Keys{options: o, store: store, learner: newLearner()}
 	if err := k.Reload(ctx); err != nil {
 		return nil, err
 	}
