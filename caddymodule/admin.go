@@ -70,13 +70,6 @@ func (a *App) operators(rt *runtime) http.Handler {
 	})
 }
 
-func (rt *runtime) keys() (keys []admin.Key) {
-	for _, k := range rt.tokens.List() {
-		keys = append(keys, admin.Key(k))
-	}
-	return keys
-}
-
 func (rt *runtime) senders() (senders []admin.Sender) {
 	for _, h := range rt.queue.Health() {
 		senders = append(senders, admin.Sender{Name: h.Name, Down: h.Down, Failures: h.Failures, RetryAt: h.RetryAt})

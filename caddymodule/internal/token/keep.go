@@ -32,8 +32,8 @@ func (k *Keys) settle(ctx context.Context) (rotated bool, err error) {
 }
 
 // Keep reloads the keys until the context ends, and rotates them when it is
-// time: then it calls rotated.
-func (k *Keys) Keep(ctx context.Context, rotated func(), report func(error)) {
+// time: then it calls rotated with the keys there were.
+func (k *Keys) Keep(ctx context.Context, rotated func(before []Info), report func(error)) {
 	tick := time.NewTicker(ReloadEvery)
 	defer tick.Stop()
 	for {
@@ -43,13 +43,14 @@ func (k *Keys) Keep(ctx context.Context, rotated func(), report func(error)) {
 		case <-tick.C:
 		}
 		err := k.Reload(ctx)
+		before := k.List()
 		var done bool
 		if err == nil {
 			done, err = k.settle(ctx)
 		}
 		switch {
 		case done:
-			rotated()
+			rotated(before)
 		case err != nil && ctx.Err() == nil:
 			report(err)
 		}

@@ -21,7 +21,7 @@ func TestKeepLearnsOfRotations(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var kept sync.WaitGroup
 		var faults atomic.Int64
-		kept.Go(func() { b.Keep(ctx, func() { t.Error("rotated") }, func(error) { faults.Add(1) }) })
+		kept.Go(func() { b.Keep(ctx, func([]Info) { t.Error("rotated") }, func(error) { faults.Add(1) }) })
 		if err := a.Rotate(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func TestScheduledRotation(t *testing.T) {
 			k := openNow(t, store, every)
 			nodes = append(nodes, k)
 			kept.Go(func() {
-				k.Keep(ctx, func() { rotations.Add(1) }, func(err error) { t.Error(err) })
+				k.Keep(ctx, func([]Info) { rotations.Add(1) }, func(err error) { t.Error(err) })
 			})
 			time.Sleep(time.Second)
 		}

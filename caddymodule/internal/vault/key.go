@@ -123,9 +123,12 @@ func NewKey() []byte {
 	return key
 }
 
+// stagePrefix begins the names of keys that are not in place yet.
+const stagePrefix = ".master-key-"
+
 // stageKey writes a key to a new file of the directory, mode 0600.
 func stageKey(dir string, key []byte) (name string, err error) {
-	temp, err := os.CreateTemp(dir, ".master-key-*")
+	temp, err := os.CreateTemp(dir, stagePrefix+"*")
 	if err != nil {
 		return "", err
 	}

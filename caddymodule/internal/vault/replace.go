@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // replacement is the change of the master key in a file of ours, step by step:
@@ -30,6 +31,7 @@ func (k *Keyring) ReplaceKey(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	removeStaged(filepath.Dir(path))
 	r := &replacement{ring: k, path: path, old: old, key: NewKey()}
 	defer func() {
 		if r.temp != "" {
@@ -61,6 +63,20 @@ func (r *replacement) add(ctx context.Context) error {
 func (r *replacement) stage(context.Context) (err error) {
 	r.temp, err = stageKey(filepath.Dir(r.path), r.key)
 	return err
+}
+
+// removeStaged takes away what killed replacements have left: such a key may
+// open the store.
+func removeStaged(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // what comes next will tell
+	}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), stagePrefix) {
+			os.Remove(filepath.Join(dir, entry.Name()))
+		}
+	}
 }
 
 func (r *replacement) rename(context.Context) error { return os.Rename(r.temp, r.path) }
