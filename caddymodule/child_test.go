@@ -10,8 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/sidegate/sidegate/caddymodule"
 )
 
 // childConfig names a JSON configuration; with it the test binary is a Caddy
@@ -22,6 +25,13 @@ const childConfig = "SIDEGATE_TEST_CHILD"
 // runChild obeys one order, stop, which ends Caddy as `caddy stop` would. It
 // does not outlive its parent.
 func runChild(file string) {
+	if text := os.Getenv(childHeadStart); text != "" {
+		head, err := time.ParseDuration(text)
+		if err != nil {
+			panic(err)
+		}
+		caddymodule.SetHeadStart(head)
+	}
 	config, err := os.ReadFile(file)
 	if err == nil {
 		err = caddy.Load(config, true)
