@@ -87,6 +87,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := checkSole(ctx); err != nil {
 		return err
 	}
+	if errorsPassOn(ctx) {
+		h.log.Warn("handle_errors passes requests on that no gate has seen: an error can come before the gate, and what the client claims in identity headers goes through; write sidegate in handle_errors too")
+	}
 	app, err := ctx.App("sidegate")
 	if err != nil {
 		return err
@@ -227,7 +230,9 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) (passage *gate.P
 		return nil
 	}
 	credential, refusal := h.gate.Credential(r)
-	if refusal == nil {
+	if before := passed(r); before != nil && refusal == nil {
+		passage, refusal = h.gate.Resume(r, before)
+	} else if refusal == nil {
 		passage, refusal = h.gate.Decide(r, credential)
 	}
 	if refusal != nil {

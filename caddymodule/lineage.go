@@ -17,7 +17,7 @@ var errSecondGate = errors.New("sidegate is given twice on the way of the same r
 // to this handler. A gate whose route has matchers may be for other requests.
 func checkSole(ctx caddy.Context) error {
 	var lists []caddyhttp.RouteList
-	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && !inErrors(server) {
 		lists = append(lists, server.Routes)
 	}
 	for _, ancestor := range ctx.Modules() {

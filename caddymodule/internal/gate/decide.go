@@ -26,15 +26,29 @@ type Passage struct {
 // On a public path a dead credential means anonymous. A fault of ours is 503
 // there too: "anonymous" is a verdict, and we have none.
 func (g *Gate) Decide(r *http.Request, c Credential) (*Passage, *auth.Error) {
-	public := g.isPublic(r)
 	// Before the session hears of it: another site's page must not keep one alive.
 	if c.HasCookie && CrossOrigin(r, g.config.Origin) {
 		return nil, auth.Refuse(auth.CodeCrossOrigin)
 	}
 	p := &Passage{gate: g}
 	// Not every browser keeps a cookie that comes with the 101 of a WebSocket.
-	refusal := p.identify(r, c, !handshake(r.Header))
-	if refusal != nil && (fault(refusal) || !public) {
+	return p.judge(r, p.identify(r, c, !handshake(r.Header)))
+}
+
+// Resume is Decide for a request that comes back after its passage, as to an
+// error's page. Its credential was taken out of it then, so its identity stands.
+func (g *Gate) Resume(r *http.Request, before *Passage) (*Passage, *auth.Error) {
+	p := &Passage{gate: g, Identity: before.Identity, SignedIn: before.SignedIn}
+	if !p.SignedIn {
+		return p.judge(r, auth.Refuse(auth.CodeTokenMissing))
+	}
+	return p.judge(r, nil)
+}
+
+// judge holds the request to the rules. refusal is why it has no identity.
+func (p *Passage) judge(r *http.Request, refusal *auth.Error) (*Passage, *auth.Error) {
+	g := p.gate
+	if refusal != nil && (fault(refusal) || !g.isPublic(r)) {
 		return nil, refusal
 	}
 	err := g.requirements(r, func(rule rule) error {

@@ -61,6 +61,34 @@ func TestEveryMatchingRuleMustHold(t *testing.T) {
 	}
 }
 
+// A request that comes back, as to an error's page, has no credential any more.
+// It is who it was, and meets the rules of where it comes to.
+func TestResume(t *testing.T) {
+	g := newGate(t, &fake{}, func(c *Config) {
+		c.Public = []string{"/free"}
+		c.Require = []Rule{{Paths: []string{"/staff"}, Roles: []string{"staff"}}}
+	})
+	customer := &Passage{SignedIn: true, Identity: auth.Identity{UserID: 7, Roles: []string{"customer"}}}
+	for _, test := range []struct {
+		name, target string
+		before       *Passage
+		want         auth.Code
+	}{
+		{"signed in", "/x", customer, ""},
+		{"signed in without the role", "/staff", customer, auth.CodeInsufficientRole},
+		{"nobody", "/x", &Passage{}, auth.CodeTokenMissing},
+		{"nobody at a public path", "/free", &Passage{}, ""},
+	} {
+		p, refusal := g.Resume(request(t, "GET", test.target), test.before)
+		switch {
+		case refusal != nil && refusal.Code != test.want, refusal == nil && test.want != "":
+			t.Errorf("%s: got %v, want %q", test.name, refusal, test.want)
+		case p != nil && (p.SignedIn != test.before.SignedIn || p.Identity.UserID != test.before.Identity.UserID):
+			t.Errorf("%s: got %+v", test.name, p.Identity)
+		}
+	}
+}
+
 func TestRefusalsHaveTheirOwnCodes(t *testing.T) {
 	for line, want := range map[string]string{
 		"Authorization: Bearer ours-expired":       "token_expired",
