@@ -2,6 +2,7 @@ package gate
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
@@ -47,7 +48,7 @@ func (g *Gate) takeBearer(h http.Header, value string, c *Credential) *auth.Erro
 	if !strings.EqualFold(scheme, "Bearer") {
 		// A token of ours under another scheme is not a credential, but some
 		// upstreams would read it as one.
-		if g.config.Tokens.IsOurs(lastField(value)) {
+		if slices.ContainsFunc(strings.FieldsFunc(value, endsToken), g.config.Tokens.IsOurs) {
 			delete(h, "Authorization")
 		}
 		return nil
@@ -79,12 +80,9 @@ func splitScheme(value string) (scheme, rest string) {
 	return value, ""
 }
 
-// lastField is the end of a header value in which an access token would stand
-// under another scheme: `Token x`, `Bearer=x`, `Token token="x"`.
-func lastField(value string) string {
-	value = strings.TrimRight(value, "\"' \t,;")
-	return value[strings.LastIndexAny(value, " \t=:,;\"'")+1:]
-}
+// endsToken reports what may stand around an access token under another scheme:
+// `Token x`, `Bearer=x`, `Token token="x", nonce="y"`.
+func endsToken(c rune) bool { return strings.ContainsRune(" \t=:,;\"'", c) }
 
 func invalid(detail string) *auth.Error {
 	return auth.Refuse(auth.CodeInvalidRequest).Because(detail)

@@ -30,6 +30,7 @@ func TestCredential(t *testing.T) {
 		{"a comma", []string{"Authorization: Bearer ours-good,"}, 400, 400, nil, nil},
 		{"a tab inside", []string{"Authorization: Bearer ours-good\tx"}, 400, 400, nil, nil},
 		{"a token of ours under another scheme is removed", []string{`Authorization: Token token="ours-good"`}, 200, 401, nil, nil},
+		{"a token of ours before another field is removed", []string{`Authorization: Token token="ours-good", nonce="x"`}, 200, 401, nil, nil},
 		{"a token of ours without a scheme is removed", []string{"Authorization: ours-good"}, 200, 401, nil, nil},
 		{"a token behind Bearer= is removed", []string{"Authorization: Bearer=ours-good"}, 200, 401, nil, nil},
 		{"Bearer alone", []string{"Authorization: Bearer"}, 200, 401, []string{"Bearer"}, nil},
