@@ -204,6 +204,7 @@ func TestNewRefusesWhatCannotBeMeant(t *testing.T) {
 		"a prefix that eats our own checks":    func(c *Config) { c.HeaderPrefix = "Sec-Fetch-" },
 		"a prefix with a byte beyond names":    func(c *Config) { c.HeaderPrefix = "X_Auth-" },
 		"an api at the root":                   func(c *Config) { c.API = "/" },
+		"an api with a dot at the end":         func(c *Config) { c.API = "/api." },
 		"an api with a slash at the end":       func(c *Config) { c.API = "/api/" },
 		"pages without a slash":                func(c *Config) { c.Pages = "auth" },
 		"api and pages at the same place":      func(c *Config) { c.API = "/Auth" },

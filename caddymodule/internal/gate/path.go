@@ -15,15 +15,28 @@ func Plain(r *http.Request) bool {
 	return plainPath(r.URL.Path) && plainTarget(target(r)) && (r.URL.RawPath == "" || plainTarget(r.URL.RawPath))
 }
 
-// oneReading is Plain, and neither '?' nor '#' stands decoded in the path. A
-// public tag page may well be called c%23, but a requirement on /admin holds for
-// /admin%3fx too.
+// oneReading is Plain, and neither '?' nor '#' stands decoded in the path, nor a
+// dot or a space at a segment's end. A public tag page may well be called c%23,
+// but a requirement on /admin holds for /admin%3fx and /admin%20 too.
 func oneReading(r *http.Request) bool {
 	if !Plain(r) {
 		return false
 	}
 	p := narrow(r.URL.Path)
-	return strings.IndexByte(p, '?') < 0 && strings.IndexByte(p, '#') < 0
+	return strings.IndexByte(p, '?') < 0 && strings.IndexByte(p, '#') < 0 && !hasLooseEnd(p)
+}
+
+// looseEnds are what Windows drops at the end of a file's name, and so some
+// servers at the end of a segment.
+const looseEnds = ". "
+
+func hasLooseEnd(p string) bool {
+	for i := 1; i <= len(p); i++ {
+		if (i == len(p) || p[i] == '/') && strings.IndexByte(looseEnds, p[i-1]) >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // target is the path of the request target as it came, escapes and all. An
@@ -56,8 +69,8 @@ func plainPath(p string) bool {
 	ascii := true
 	for i := 1; i <= len(p); i++ {
 		if i == len(p) || p[i] == '/' {
-			if s := p[segment:i]; s == "." || s == ".." || s == "" && i < len(p) {
-				return false
+			if s := p[segment:i]; s == "" && i < len(p) || s != "" && strings.IndexByte(looseEnds, s[0]) >= 0 && strings.Trim(s, looseEnds) == "" {
+				return false // also "..", and ".. "
 			}
 			segment = i + 1
 			continue
@@ -175,11 +188,11 @@ func overlong(s string) bool {
 
 // addVariants adds what upstreams make of a text that they have decoded as far
 // as they do: IIS and others read '\' as '/', servlets cut ";params" from each
-// segment, C programs stop at a NUL, and a later parser at '?' or '#'. It
-// reports whether they stayed within the bound.
+// segment, C programs stop at a NUL, a later parser at '?' or '#', and Windows
+// drops dots and spaces. It reports whether they stayed within the bound.
 func addVariants(set map[string]struct{}, text string) bool {
 	for i, ended := range [...]string{
-		text, cut(text, "\x00"), cut(text, "?#"), strip(text),
+		text, cut(text, "\x00"), cut(text, "?#"), strip(text), withoutLooseEnds(text),
 	} {
 		if i > 0 && ended == text {
 			continue
@@ -223,6 +236,23 @@ func strip(s string) string {
 		}
 		return c
 	}, s)
+}
+
+// withoutLooseEnds drops dots and spaces at the end of each segment, but makes
+// ".." of ".. ".
+func withoutLooseEnds(s string) string {
+	if !hasLooseEnd(s) {
+		return s
+	}
+	segments := strings.Split(s, "/")
+	for i, segment := range segments {
+		segment = strings.TrimRight(segment, " ")
+		if segment != "." && segment != ".." {
+			segment = strings.TrimRight(segment, looseEnds)
+		}
+		segments[i] = segment
+	}
+	return strings.Join(segments, "/")
 }
 
 // collapse reads many slashes as one and leaves dots alone.

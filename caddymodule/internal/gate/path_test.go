@@ -22,6 +22,7 @@ var spellings = []string{
 	"/%61dmin/x", "/ADMIN/x", "/Admin", "/admin/", "/admin", "/%2561dmin/x", "/admin%2fx", "/admin%5cx", "/admin%3bx=1/y",
 	"/admin%3fx", "/admin%23x", "/adm%00in/x", "/adm%0ain/x", "/admin/../public/x", "/x/..%2f..%2fadmin", "/%2fadmin/x",
 	"/;x/admin", "/x;/../admin/x",
+	"/admin%20", "/admin%20/x", "/admin.", "/admin./x", "/admin%2e%20/x", "/public/..%20/admin/x", "/public/secret./x", "/public/secret%20/x",
 	"/public/secret/x", "/public/Secret/x", "/public/%73ecret/x", "/public/secret%2fx", "/public//secret/x",
 	"/public/secret;a/x", "/public/x/../secret/x", "/public/ſecret/x", "/public/%C5%BFecret/x",
 }
@@ -66,7 +67,8 @@ func TestPublicPaths(t *testing.T) {
 		"/public/x?a=../../b;c%2f": true, "/public/図面（１）.pdf": true, "/public/何？.pdf": true, "/public/x…": true, "http://app.example.com/public/x": true,
 		"/public": false, "/publicx": false, "/healthz/": false, "/healthz/x": false, "/": false, "/public/../x": false,
 		"/public/x;y": false, "/public//x": false, "/public/%2e/x": false, "/public/x%2fy": false, "/public/x%5cy": false,
-		"/public/%00": false, "/public/%25": false, "/public/%7f": false, "/public/%ff": false, "*": false,
+		"/public/%00": false, "/public/%25": false, "/public/..%20/x": false, "/public/%20/x": false, "/public/.../x": false,
+		"/public/x%20": true, "/public/v1./x": true, "/public/.well-known": true, "/public/%7f": false, "/public/%ff": false, "*": false,
 		"http://app.example.com": false, "/%E2%84%AA": false, // the Kelvin sign is no k here
 		"/public/a／b": false, "/ｐｕｂｌｉｃ/x": false, "/public/a；b": false, "/public/100％": false,
 	} {

@@ -29,7 +29,7 @@ func (g *Gate) setOwn() error {
 		if own.path == "" && own.key == "pages" {
 			continue
 		}
-		plain := plainPath(own.path) && isASCII(own.path) && path.Clean(own.path) == own.path && own.path != "/"
+		plain := plainPath(own.path) && isASCII(own.path) && !hasLooseEnd(own.path) && path.Clean(own.path) == own.path && own.path != "/"
 		if !plain || strings.ContainsAny(own.path, "*?# ") {
 			return fmt.Errorf("%s %q: use a plain path such as /auth, without a '/' at the end", own.key, own.path)
 		}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -18,10 +19,14 @@ var upstreams = map[string]func(target string) string{
 	"servlet":           func(s string) string { return path.Clean(decode(paramsOff(s))) },
 	"servlet, late":     func(s string) string { return path.Clean(paramsOff(decode(s))) },
 	"windows":           func(s string) string { return path.Clean(strings.ReplaceAll(decode(s), `\`, "/")) },
+	"windows, a file":   func(s string) string { return path.Clean(looseEnd.ReplaceAllString(decode(s), "$1$2")) },
 	"C":                 func(s string) string { s, _, _ = strings.Cut(decode(s), "\x00"); return path.Clean(s) },
 	"normalizes":        func(s string) string { return path.Clean(wide.Replace(decode(s))) },
 	"merges slashes":    func(s string) string { return strings.ReplaceAll(decode(s), "//", "/") },
 }
+
+// looseEnd is what stands between a name and the end of its segment.
+var looseEnd = regexp.MustCompile(`([^/. ])[. ]+(/|$)`)
 
 var wide = strings.NewReplacer("．", ".", "／", "/", "‥", "..", "ａ", "a", "Ａ", "A", "ｄ", "d", "ｎ", "n")
 
