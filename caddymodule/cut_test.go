@@ -105,6 +105,30 @@ func TestLastWords(t *testing.T) {
 	wants(t, "the request after it", s.do("GET", "/quick", nil, "Authorization", bearer(who)), http.StatusUnauthorized, "session_revoked")
 }
 
+// A handler that does not mind the cut, and puts the connection in order again,
+// does not make its answer look complete.
+func TestCutAnswerIsBrokenOff(t *testing.T) {
+	s := newSite(t)
+	config := strings.Replace(s.config(noLimits, "", ""), "\treverse_proxy", "\ttest_neighbour\n\treverse_proxy", 1)
+	s.load(strings.Replace(config, "{\n", "{\n\torder test_neighbour before reverse_proxy\n", 1))
+	t.Cleanup(func() { _ = caddy.Stop() })
+	who := s.signInWith(testA, nil)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", s.url("/late"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", bearer(who))
+	resp, err := s.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	wants(t, "logout", s.do("POST", apiPath+"/logout", nil, "Authorization", bearer(who)), http.StatusNoContent, "")
+	if text, err := io.ReadAll(resp.Body); err == nil || string(text) != "the beginning" {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
 // What the person sends keeps the session; what comes down to them, and what
 // browsers answer by themselves, does not: an open tab would stay signed in
 // for ever.

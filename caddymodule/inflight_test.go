@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/quic-go/quic-go/http3"
 )
 
 // streamSite is a site whose app answers with streams of all kinds: plain, and
@@ -31,7 +32,7 @@ type streamSite struct {
 	*site
 	app    *streamApp
 	secure string
-	h2     *http.Client
+	h2, h3 *http.Client
 
 	certificate string // file with its key
 }
@@ -53,6 +54,9 @@ func newStreamSite(t *testing.T) *streamSite {
 	s.certificate = selfSigned(t)
 	s.h2 = &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	t.Cleanup(s.h2.CloseIdleConnections)
+	quic := &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	t.Cleanup(func() { quic.Close() })
+	s.h3 = &http.Client{Transport: quic}
 	return s
 }
 
@@ -209,7 +213,7 @@ type stream struct {
 	alive chan struct{} // something has come
 	ended chan struct{} // closed at its end; what follows is then set
 	at    time.Time
-	close string // of a WebSocket: code and reason
+	close string // of a WebSocket: code and reason; else the error
 	conn  net.Conn
 }
 
@@ -274,6 +278,9 @@ func (s *stream) endsWithin(t *testing.T, since time.Time, close string) {
 	if s.conn != nil && s.close != close {
 		t.Errorf("%s closed with %q, want %q", s.name, s.close, close)
 	}
+	if s.close == io.EOF.Error() {
+		t.Errorf("%s looks complete", s.name)
+	}
 }
 
 func (s *stream) say(text string) { _, _ = s.conn.Write(frame(1, []byte(text), true)) }
@@ -304,6 +311,7 @@ func (s *streamSite) webSocket(path string, overTLS bool, header ...string) *str
 				return
 			case opcode == 8 && len(payload) >= 2:
 				w.close = fmt.Sprintf("%d %s", binary.BigEndian.Uint16(payload), payload[2:])
+				_, _ = conn.Write(frame(8, payload[:2], true)) // as browsers do
 			default:
 				w.heard()
 			}
@@ -332,13 +340,16 @@ func (s *streamSite) upgrade(conn net.Conn, path string, header []string) *bufio
 	return reader
 }
 
-// request opens any other kind, over HTTP/1.1 or HTTP/2.
+// request opens any other kind, over HTTP/1.1, 2 or 3.
 func (s *streamSite) request(path string, version int, header ...string) *stream {
 	s.t.Helper()
 	w := newStream(fmt.Sprintf("%s (HTTP/%d)", path, version))
 	client, address := s.client, "http://"+s.address
-	if version == 2 {
+	switch version {
+	case 2:
 		client, address = s.h2, "https://"+s.secure
+	case 3:
+		client, address = s.h3, "https://"+s.secure
 	}
 	var body io.Reader
 	method := "GET"
@@ -402,7 +413,7 @@ func (s *stream) sends(t *testing.T) io.Reader {
 // everyKind are the paths of streams that are no WebSockets.
 var everyKind = []string{"/sse", "/download", "/poll", "/upload"}
 
-// all opens two WebSockets, and a stream of each kind over HTTP/1.1 and HTTP/2.
+// all opens two WebSockets, and a stream of each kind over HTTP/1.1, 2 and 3.
 func (s *streamSite) all(who tokens, kinds ...string) (streams []*stream) {
 	s.t.Helper()
 	header := []string{"Authorization", bearer(who)}
@@ -410,7 +421,7 @@ func (s *streamSite) all(who tokens, kinds ...string) (streams []*stream) {
 		streams = append(streams, s.webSocket("/ws", overTLS, header...))
 		<-s.app.begun
 	}
-	for _, version := range []int{1, 2} {
+	for _, version := range []int{1, 2, 3} {
 		for _, path := range kinds {
 			streams = append(streams, s.request(path, version, header...))
 		}

@@ -211,6 +211,12 @@ func (Neighbour) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 		defer conn.Close()
 		_, err = io.WriteString(conn, "HTTP/1.1 299 Mine\r\nContent-Length: 0\r\n\r\n")
 		return err
+	case "/late":
+		_, _ = io.WriteString(w, "the beginning")
+		_ = c.Flush()
+		<-r.Context().Done()
+		time.Sleep(20 * time.Millisecond) // the deadlines come right after
+		return c.SetWriteDeadline(time.Now().Add(time.Minute))
 	case "/error":
 		return caddyhttp.Error(http.StatusTeapot, fmt.Errorf("no coffee"))
 	case "/abort":
