@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -21,6 +22,7 @@ func TestStreamsEndWithTheirSession(t *testing.T) {
 		reason string
 		global string
 		quiet  bool // the person sends nothing
+		all    bool // the end is that of the other session too
 		end    func(s *streamSite, victim, other tokens) reply
 	}{
 		"logout": {reason: "logout", end: func(s *streamSite, victim, _ tokens) reply {
@@ -45,6 +47,15 @@ func TestStreamsEndWithTheirSession(t *testing.T) {
 			s.tokens(s.do("POST", apiPath+"/refresh", map[string]any{"refresh_token": next.Refresh}))
 			return s.do("POST", apiPath+"/refresh", map[string]any{"refresh_token": victim.Refresh})
 		}},
+		"revoked by an operator": {reason: "revoked", end: func(s *streamSite, victim, _ tokens) reply {
+			return s.office.ask("POST", "sessions/"+victim.SessionID+"/revoke", `{}`)
+		}},
+		"banned by an operator": {reason: "banned", all: true, end: func(s *streamSite, _, _ tokens) reply {
+			return s.office.ask("POST", "users/1/ban", `{}`)
+		}},
+		"everybody revoked by an operator": {reason: "revoked", all: true, end: func(s *streamSite, _, _ tokens) reply {
+			return s.office.ask("POST", "sessions/revoke-all", `{}`)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startStreams(t, row.global)
@@ -55,8 +66,15 @@ func TestStreamsEndWithTheirSession(t *testing.T) {
 				kinds = everyKind[:3]
 			}
 			streams := s.all(victim, kinds...)
-			bystanders := append(s.all(other, everyKind...), s.request("/open/sse", 1), s.request("/open/poll", 2))
-			row.end(s, victim, other)
+			bystanders := []*stream{s.request("/open/sse", 1), s.request("/open/sse", 3), s.request("/open/poll", 2)}
+			if others := s.all(other, everyKind...); row.all {
+				streams = append(streams, others...)
+			} else {
+				bystanders = append(bystanders, others...)
+			}
+			if r := row.end(s, victim, other); r.status >= 300 && row.reason != "reused" {
+				t.Fatalf("got %d %s", r.status, r.body)
+			}
 			answered := time.Now()
 			for _, one := range streams {
 				one.endsWithin(t, answered, "4401 "+row.reason)
@@ -71,7 +89,7 @@ func TestStreamsEndWithTheirSession(t *testing.T) {
 				one.flows(t)
 			}
 			// An upstream that has failed once would be down now.
-			wants(t, "the next request", s.do("GET", "/quick", nil, "Authorization", bearer(other)), http.StatusOK, "")
+			wants(t, "the next request", s.do("GET", "/open/quick", nil), http.StatusOK, "")
 			s.blamesNobody()
 		})
 	}
@@ -136,16 +154,18 @@ func TestStreamsAndIdleTimeout(t *testing.T) {
 	const idle = 2 * time.Second
 	s := startStreams(t, "sessions {\n idle_timeout 2s\n}")
 	quiet := s.signInWith(testA, map[string]any{"device_id": "quiet"})
-	header := []string{"Authorization", bearer(quiet)}
-	listening := []*stream{s.webSocket("/ws", false, header...), s.request("/sse", 1, header...), s.request("/sse", 2, header...)}
+	listening := s.all(quiet, "/sse", "/download", "/poll") // of these nobody sends anything
 	pinging := repeatedly(t, func() { _, _ = listening[0].conn.Write(frame(9, nil, true)) })
 	last := time.Now()
 
 	busy := s.signInWith(testA, map[string]any{"device_id": "busy"})
 	talking := s.webSocket("/ws", true, "Authorization", bearer(busy))
 	typing := repeatedly(t, func() { talking.say("still here") })
-	sender := s.signInWith(testA, map[string]any{"device_id": "sender"})
-	sending := s.request("/upload", 2, "Authorization", bearer(sender))
+	var sending []*stream // each of a session of its own, which nothing else keeps
+	for version := 1; version <= 3; version++ {
+		sender := s.signInWith(testA, map[string]any{"device_id": fmt.Sprint("sender ", version)})
+		sending = append(sending, s.request("/upload", version, "Authorization", bearer(sender)))
+	}
 
 	for _, one := range listening {
 		one.endsWithin(t, last.Add(idle), "4401 idle")
@@ -155,13 +175,16 @@ func TestStreamsAndIdleTimeout(t *testing.T) {
 	}
 	pinging()
 	waitFor(t, "twice the idle timeout", func() bool { return time.Since(last) > 2*idle })
-	talking.flows(t)
-	sending.flows(t)
+	for _, one := range append(sending, talking) {
+		one.flows(t)
+	}
 	typing()
 	silent := time.Now()
 	talking.endsWithin(t, silent.Add(idle), "4401 idle")
-	if sending.over() {
-		t.Error("somebody else's upload has ended")
+	for _, one := range sending {
+		if one.over() {
+			t.Errorf("somebody else's %s has ended", one.name)
+		}
 	}
 }
 
@@ -235,6 +258,31 @@ func TestReloadKeepsStreams(t *testing.T) {
 	reloaded := time.Now()
 	for _, one := range bystanders {
 		one.endsWithin(t, reloaded, "1001 ")
+	}
+}
+
+// What Caddy itself ends at a reload, as docs/operations.md has it: WebSockets
+// without stream_close_delay, and HTTP/3 after the grace_period.
+func TestReloadEndsSomeStreams(t *testing.T) {
+	s := newStreamSite(t)
+	config := func(length string) string {
+		return strings.Replace(s.caddyfile("tokens {\n access_ttl "+length+"\n}", ""), "grace_period 5s", "grace_period 1s", 1)
+	}
+	s.load(config("7m"))
+	t.Cleanup(func() { _ = caddy.Stop() })
+	header := []string{"Authorization", bearer(s.signInWith(testA, nil))}
+	socket, over3 := s.webSocket("/ws", true, header...), s.request("/sse", 3, header...)
+	stay := []*stream{s.request("/sse", 1, header...), s.request("/download", 2, header...)}
+	s.load(config("8m"))
+	reloaded := time.Now()
+	over3.flows(t)
+	socket.endsWithin(t, reloaded, "1001 ")
+	over3.endsWithin(t, reloaded.Add(time.Second), "")
+	if over3.at.Before(reloaded.Add(500 * time.Millisecond)) {
+		t.Error("HTTP/3 ended before the grace period")
+	}
+	for _, one := range stay {
+		one.flows(t)
 	}
 }
 

@@ -30,6 +30,7 @@ import (
 // with TLS on an address of its own, where HTTP/2 is.
 type streamSite struct {
 	*site
+	office *office
 	app    *streamApp
 	secure string
 	h2, h3 *http.Client
@@ -46,7 +47,8 @@ const oneStrike = `reverse_proxy %s {
 `
 
 func newStreamSite(t *testing.T) *streamSite {
-	s := &streamSite{site: newSite(t), app: &streamApp{begun: make(chan string, 100)}, secure: freeAddress(t)}
+	office := newOffice(t, socket(t))
+	s := &streamSite{site: office.site, office: office, app: &streamApp{begun: make(chan string, 100)}, secure: freeAddress(t)}
 	server := httptest.NewServer(s.app)
 	t.Cleanup(server.Close)
 	s.upstream.address = strings.TrimPrefix(server.URL, "http://")
@@ -62,7 +64,7 @@ func newStreamSite(t *testing.T) *streamSite {
 
 // caddyfile has the same site twice.
 func (s *streamSite) caddyfile(global, proxy string) string {
-	text := s.config(noLimits+"\n"+global, "public /open/*", "log")
+	text := strings.Replace(s.config(noLimits+"\n"+global, "public /open/*", "log"), "admin off", "admin "+s.office.address, 1)
 	text = strings.Replace(text, "reverse_proxy "+s.upstream.address+"\n", fmt.Sprintf(oneStrike, s.upstream.address, proxy), 1)
 	_, block, _ := strings.Cut(text, "\nhttp://"+s.address)
 	return text + "https://" + s.secure + strings.Replace(block, "bind 127.0.0.1", "bind 127.0.0.1\ntls "+s.certificate+" "+s.certificate, 1)

@@ -133,6 +133,29 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
+// A WebSocket has a connection of its own. HTTP/3 offers one inside of its own
+// (RFC 9220) by CONNECT, which is refused whoever asks.
+func TestNoWebSocketInsideOfHTTP3(t *testing.T) {
+	s := startStreams(t, "")
+	who := s.signInWith(testA, nil)
+	for _, path := range []string{"/ws", "/open/ws"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodConnect, "https://"+s.secure+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Proto = "websocket"
+		req.Header = http.Header{"Authorization": {bearer(who)}, "Sec-Websocket-Version": {"13"}}
+		resp, err := s.h3.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Sidegate-Error") != "method_not_allowed" {
+			t.Errorf("%s: got %s", path, resp.Status)
+		}
+	}
+}
+
 // Every event of a stream arrives before the app writes the next one: the app
 // waits for the client to say so.
 func TestEventStreamIsFlushed(t *testing.T) {
