@@ -1,8 +1,11 @@
 //go:build unix
 
-// Command bench prints what the gate costs: `go run ./cmd/bench`.
+// Command bench prints what the gate costs:
 //
-// It runs three kinds of Caddy side by side, each in a process of its own, in
+//	go run ./cmd/bench           # processor time of a proxied request
+//	go run ./cmd/bench streams   # memory of open WebSockets, and how fast they end
+//
+// The first runs three kinds of Caddy side by side, each in a process of its own, in
 // front of one upstream: a bare reverse_proxy; one that sets the six identity
 // headers with header_up; and one with the gate, for each number of live
 // sessions. It sends all of them the same requests in turn, round after round,
@@ -21,7 +24,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -44,6 +46,10 @@ type settings struct {
 func main() {
 	if role := os.Getenv(childRole); role != "" {
 		exitOn(serve(role, os.Args[1:]))
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "streams" {
+		exitOn(benchStreams(os.Args[2:]))
 		return
 	}
 	s, err := readFlags()
@@ -133,30 +139,21 @@ func startArms(dir, upstream string, sessions []int) (arms []*arm, err error) {
 	var tokens []string
 	for i, name := range names {
 		a := &arm{name: name}
-		address, err := freeAddress()
-		if err != nil {
-			return arms, err
-		}
 		live := 0
 		if i >= 2 {
 			live = sessions[i-2]
 		}
-		file := filepath.Join(dir, fmt.Sprint("Caddyfile.", i))
-		if err := os.WriteFile(file, []byte(caddyfile(i, address, filepath.Join(dir, fmt.Sprint("store.", i)), upstream)), 0o600); err != nil {
-			return arms, err
-		}
 		fmt.Fprintf(os.Stderr, "starting: %s\n", name)
-		if a.server, err = start(dir, "caddy", file, strconv.Itoa(live)); err != nil {
+		if a.server, err = startSite(dir, site{kind: i, upstream: upstream, people: 1}, live); err != nil {
 			return arms, fmt.Errorf("%s: %w", name, err)
 		}
 		arms = append(arms, a)
 		if i >= 2 {
-			if tokens, err = signInClients(address); err != nil {
+			if tokens, err = signIn(a.server.address, 1, clients); err != nil {
 				return arms, err
 			}
 		}
-		a.server.address = address
-		a.requests = requests(i, address, tokens)
+		a.requests = requests(i, a.server.address, tokens)
 	}
 	// The proxies get requests that look the same, with somebody's tokens.
 	for i := range arms[:2] {
@@ -165,19 +162,21 @@ func startArms(dir, upstream string, sessions []int) (arms []*arm, err error) {
 	return arms, connect(arms)
 }
 
-// signInClients signs the clients in, each on a device of its own.
-func signInClients(address string) (tokens []string, err error) {
-	for i := range clients {
+// signIn signs people in, each on some devices, and returns the tokens of one
+// after the other.
+func signIn(address string, people, devices int) (tokens []string, err error) {
+	for i := range people * devices {
+		phone := testPhone(i / devices)
 		var pending struct {
 			ID string `json:"challenge_id"`
 		}
-		if err := post(address, "/otp", map[string]any{"phone": testPhone}, &pending); err != nil {
+		if err := post(address, "/otp", "", map[string]any{"phone": phone}, &pending); err != nil {
 			return nil, err
 		}
 		var grant struct {
 			Token string `json:"access_token"`
 		}
-		err := post(address, "/otp/verify", map[string]any{
+		err := post(address, "/otp/verify", "", map[string]any{
 			"challenge_id": pending.ID, "code": testCode,
 			"device": map[string]string{"device_id": fmt.Sprintf("browser-of-a-client-%04d", i)},
 		}, &grant)
@@ -189,12 +188,21 @@ func signInClients(address string) (tokens []string, err error) {
 	return tokens, nil
 }
 
-func post(address, path string, body, into any) error {
+// post sends a request to the API; token and into may be left out.
+func post(address, path, token string, body, into any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	resp, err := http.Post("http://"+address+"/api/v1/auth"+path, "application/json", bytes.NewReader(text))
+	req, err := http.NewRequest(http.MethodPost, "http://"+address+"/api/v1/auth"+path, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
@@ -202,6 +210,9 @@ func post(address, path string, body, into any) error {
 	if resp.StatusCode >= 300 {
 		problem, _ := io.ReadAll(resp.Body)
 		return fmt.Errorf("%s: %s: %s", path, resp.Status, problem)
+	}
+	if into == nil {
+		return nil
 	}
 	return json.NewDecoder(resp.Body).Decode(into)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,8 +38,8 @@ const childRole = "SIDEGATE_BENCH_CHILD"
 
 func init() { caddy.RegisterModule(new(openStore)) }
 
-// serve is a child's whole life. It says "ready" and its address, answers every
-// line with the processor time that it has used, and ends with its parent.
+// serve is a child's whole life. It says "ready" and its address, answers what
+// it is asked, and ends with its parent.
 func serve(role string, args []string) error {
 	var address string
 	var err error
@@ -49,9 +53,47 @@ func serve(role string, args []string) error {
 	}
 	fmt.Println("ready", address)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		fmt.Println(int64(processorTime()))
+		if lines.Text() == askTime {
+			fmt.Println(int64(processorTime()))
+		} else {
+			m := memoryInUse()
+			fmt.Println(m.Heap, m.Stacks, m.Resident)
+		}
 	}
 	return nil
+}
+
+const (
+	askTime   = "time"
+	askMemory = "memory"
+)
+
+// memory is what a process holds, in bytes.
+type memory struct {
+	Heap, Stacks int64 // in use after a collection
+	Resident     int64 // of its own, without pages of files; 0 where there is no /proc
+}
+
+func (m memory) less(n memory) memory {
+	return memory{m.Heap - n.Heap, m.Stacks - n.Stacks, m.Resident - n.Resident}
+}
+
+func (m memory) over(n int64) memory { return memory{m.Heap / n, m.Stacks / n, m.Resident / n} }
+
+func memoryInUse() (m memory) {
+	for range 5 { // what pools keep goes at the second collection, and stacks halve at each
+		debug.FreeOSMemory()
+	}
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	m.Heap, m.Stacks = int64(s.HeapAlloc), int64(s.StackInuse)
+	text, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(text)) {
+		if _, err := fmt.Sscanf(line, "RssAnon: %d kB", &m.Resident); err == nil {
+			m.Resident <<= 10
+		}
+	}
+	return m
 }
 
 // processorTime is what this process has used, in user and system mode.
@@ -146,7 +188,7 @@ func signInMany(ctx context.Context, sessions int) error {
 	for w := range workers {
 		wg.Go(func() {
 			for u := w * batch; u < users && failures[w] == nil; u += workers * batch {
-				failures[w] = signIn(ctx, app.(*caddymodule.App), firstUser+u, min(batch, users-u))
+				failures[w] = makeUsers(ctx, app.(*caddymodule.App), firstUser+u, min(batch, users-u))
 			}
 		})
 	}
@@ -158,8 +200,8 @@ func signInMany(ctx context.Context, sessions int) error {
 	return nil
 }
 
-// signIn makes users with all their sessions.
-func signIn(ctx context.Context, app *caddymodule.App, first, users int) error {
+// makeUsers makes users with all their sessions.
+func makeUsers(ctx context.Context, app *caddymodule.App, first, users int) error {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	var writes []auth.Write
 	var proofs []auth.Proof
@@ -212,17 +254,25 @@ func rest() {
 	}
 }
 
-// caddyfile is the configuration of an arm: 0 bare, 1 headers, else the gate.
-func caddyfile(kind int, address, store, upstream string) string {
-	global, gate, headers := "", "", ""
-	switch kind {
+// site is the configuration of a server.
+type site struct {
+	kind           int // 0 bare, 1 headers, else the gate
+	upstream       string
+	proxy          string // lines of its reverse_proxy
+	people         int    // who can sign in
+	address, store string // startSite's
+}
+
+func (s site) caddyfile() string {
+	global, gate, proxy := "", "", s.proxy
+	switch s.kind {
 	case 0:
 	case 1:
 		for name, value := range map[string]string{
 			"User-Id": "1", "User-Type": "customer", "User-Roles": "customer", "Session-Id": "AbCdEfGhIjKlMnOpQrStUv",
 			"Device-Id": "browser-of-a-client-0001", "Time": strconv.FormatInt(time.Now().Unix(), 10),
 		} {
-			headers += fmt.Sprintf("\t\theader_up X-Auth-%s %s\n", name, value)
+			proxy += fmt.Sprintf("\t\theader_up X-Auth-%s %s\n", name, value)
 		}
 	default:
 		gate = "sidegate"
@@ -232,7 +282,7 @@ func caddyfile(kind int, address, store, upstream string) string {
 		}
 		sender log
 		otp {
-			test_number %s %s until %s
+			%s
 		}
 		tokens {
 			access_ttl 1h
@@ -247,7 +297,7 @@ func caddyfile(kind int, address, store, upstream string) string {
 			max_per_user 100
 		}
 	}
-`, store, testPhone, testCode, time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly))
+`, s.store, s.testNumbers())
 	}
 	return fmt.Sprintf(`{
 	admin off
@@ -263,13 +313,22 @@ http://%s {
 	reverse_proxy %s {
 %s	}
 }
-`, global, address, gate, upstream, headers)
+`, global, s.address, gate, cmp.Or(s.upstream, s.address), proxy)
 }
 
-const (
-	testPhone = "+15555550100"
-	testCode  = "424242"
-)
+func (s site) testNumbers() string {
+	var text strings.Builder
+	until := time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly)
+	for i := range s.people {
+		fmt.Fprintf(&text, "\t\t\ttest_number %s %s until %s\n", testPhone(i), testCode, until)
+	}
+	return text.String()
+}
+
+// testPhone is the number of somebody who can sign in with testCode.
+func testPhone(i int) string { return fmt.Sprintf("+1555%07d", 5_550_100+i) }
+
+const testCode = "424242"
 
 // child is a server in a process of its own.
 type child struct {
@@ -308,12 +367,51 @@ func start(dir, role string, args ...string) (*child, error) {
 	return c, nil
 }
 
-func (c *child) processorTime() (time.Duration, error) {
-	if _, err := io.WriteString(c.stdin, "time\n"); err != nil || !c.stdout.Scan() {
-		return 0, errors.New("the server has gone")
+// startSite runs Caddy with a configuration, on an address and a store of its
+// own, with so many live sessions.
+func startSite(dir string, s site, sessions int) (*child, error) {
+	own, err := os.MkdirTemp(dir, "site-")
+	if err != nil {
+		return nil, err
 	}
-	n, err := strconv.ParseInt(c.stdout.Text(), 10, 64)
+	if s.address, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	s.store = filepath.Join(own, "store")
+	file := filepath.Join(own, "Caddyfile")
+	if err := os.WriteFile(file, []byte(s.caddyfile()), 0o600); err != nil {
+		return nil, err
+	}
+	c, err := start(own, "caddy", file, strconv.Itoa(sessions))
+	if err != nil {
+		return nil, err
+	}
+	c.address = s.address
+	return c, nil
+}
+
+func (c *child) ask(question string) (string, error) {
+	if _, err := io.WriteString(c.stdin, question+"\n"); err != nil || !c.stdout.Scan() {
+		return "", errors.New("the server has gone")
+	}
+	return c.stdout.Text(), nil
+}
+
+func (c *child) processorTime() (time.Duration, error) {
+	text, err := c.ask(askTime)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
 	return time.Duration(n), err
+}
+
+func (c *child) memory() (m memory, err error) {
+	text, err := c.ask(askMemory)
+	if err == nil {
+		_, err = fmt.Sscan(text, &m.Heap, &m.Stacks, &m.Resident)
+	}
+	return m, err
 }
 
 func (c *child) stop() {
