@@ -144,9 +144,6 @@ func (c *crowd) socket(session, number int) {
 	}
 }
 
-// raceDetector is set when the detector of races slows everything down.
-var raceDetector bool
-
 // Of ten thousand WebSockets of a thousand people exactly those of the five
 // hundred who sign out end, each within a second.
 func TestTenThousandWebSockets(t *testing.T) {
@@ -182,7 +179,7 @@ func TestTenThousandWebSockets(t *testing.T) {
 			}
 		}
 	}
-	if slowest > time.Second {
+	if slowest > time.Second && !raceDetector {
 		t.Errorf("the last socket ended %v after its session", slowest)
 	}
 	t.Logf("the last socket ended %v after its session", slowest)
