@@ -157,6 +157,8 @@ var commandLines = []commandLine{
 	{"keys rotate now", "unknown command", true},
 	{"keys rotate", "next", false},
 	{"keys master", "in use", false},
+	{"keys master now", "unknown command", true},
+	{"keys retire-master now", "unknown command", true},
 	{"keys rewrap", "opens the store", false},
 	{"keys rewrap --new-key-file /nowhere", "/nowhere", true},
 	{"keys retire-master", "in use", false},
