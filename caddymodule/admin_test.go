@@ -305,9 +305,6 @@ func TestAdminRoutesWithWrongInput(t *testing.T) {
 		{"GET", "audit/head?x=1", "", 400, "invalid_request", ""},
 		{"GET", "doctor?x=%zz", "", 400, "invalid_request", ""},
 		{"GET", "keys/master?limit=1", "", 400, "invalid_request", ""},
-		{"POST", "keys/rotate", `{"revoke":"yes"}`, 400, "invalid_request", ""},
-		{"POST", "keys/master", `{"new_key":"short"}`, 400, "invalid_request", ""},
-		{"POST", "keys/master/retire", `{"all":true}`, 400, "invalid_request", ""},
 		{"POST", "users/import?dry_run=false", `{"phone":"+46709998875"}`, 400, "invalid_request", ""},
 		{"POST", "users/import?dry=true", `{"phone":"+46709998875"}`, 400, "invalid_request", ""},
 		{"GET", "users/export?limit=1", "", 400, "invalid_request", ""},
@@ -405,6 +402,16 @@ func TestAdminRoutesWithWrongInput(t *testing.T) {
 		{"POST", "blocks/remove", `{"country":"NO","reason":"x"}`, 400, "invalid_request", ""},
 		{"POST", "blocks/remove", `{"country":1}`, 400, "invalid_request", ""},
 		{"POST", "keys/rotate", "", 415, "unsupported_media_type", ""},
+		{"POST", "keys/rotate", `{"revoke":"yes"}`, 400, "invalid_request", ""},
+		{"POST", "keys/rotate", `{"kid":"x"}`, 400, "invalid_request", ""},
+		{"POST", "keys/master", "", 415, "unsupported_media_type", ""},
+		{"POST", "keys/master", `{"new_key":1}`, 400, "invalid_request", ""},
+		{"POST", "keys/master", `{"new_key":"` + strings.Repeat("0", 64) + `"}`, 400, "invalid_request", ""},
+		{"POST", "keys/master", `{"new_key":"` + strings.Repeat("0a", 31) + `"}`, 400, "invalid_request", ""},
+		{"PUT", "keys/master", `{}`, 405, "method_not_allowed", ""},
+		{"POST", "keys/master/retire", "", 415, "unsupported_media_type", ""},
+		{"POST", "keys/master/retire", `{"fingerprint":"x"}`, 400, "invalid_request", ""},
+		{"GET", "keys/master/retire", "", 405, "method_not_allowed", ""},
 	}
 	routes, driven := adminRoutes(t), map[string]bool{}
 	for _, row := range rows {

@@ -64,7 +64,7 @@ func TestNoSecretAtRest(t *testing.T) {
 	}
 	wants(t, "too many sends", s.do("POST", apiPath+"/otp", map[string]any{"phone": "+46701740607"}), 429, "rate_limited")
 	wants(t, "logout", s.do("POST", apiPath+"/logout", nil, "Authorization", bearer(renewed)), http.StatusNoContent, "")
-	o.keepAnswers(filepath.Join(s.dir, "answers"), "users", "users/1", "users/1/sessions", "users/1/devices", "blocks", "keys", "stats", "audit/head", "doctor", "../metrics")
+	o.keepAnswers(filepath.Join(s.dir, "answers"), "users", "users/1", "users/1/sessions", "users/1/devices", "blocks", "keys", "keys/master", "stats", "audit/head", "doctor", "../metrics")
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}

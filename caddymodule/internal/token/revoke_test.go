@@ -137,6 +137,33 @@ func TestRevokeGoesOnAfterAConflict(t *testing.T) {
 	}
 }
 
+// Nor to a node with another algorithm, whose keys are taken from it.
+func TestRevokeGoesOnAfterAConflictWithAnotherAlgorithm(t *testing.T) {
+	c, store := newClock(), newStore()
+	text := sign(t, open(t, store, "HS256", c), grant(c))
+	k := open(t, store, "EdDSA", c)
+	k.store = &undeletable{store, 2}
+	if err := k.Revoke(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, k, "after the revocation", text)
+}
+
+// undeletable is a store in which somebody is faster than the next deletions.
+type undeletable struct {
+	*mapStore
+	times int
+}
+
+func (s *undeletable) Swap(ctx context.Context, v auth.Version, w auth.Write) (auth.Version, error) {
+	if w.Value == nil {
+		if s.times--; s.times >= 0 {
+			return 0, auth.ErrConflict
+		}
+	}
+	return s.mapStore.Swap(ctx, v, w)
+}
+
 type overtakenStore struct {
 	*mapStore
 	times int

@@ -49,14 +49,18 @@ func (k *Keys) Rotate(ctx context.Context) error {
 // and on other nodes when they next reload. Nobody is signed out, since refresh
 // tokens are none of these. After an error call it again.
 func (k *Keys) Revoke(ctx context.Context) error {
-	alone := func(record) (record, error) {
+	err := k.revoke(ctx)
+	for tries := 0; errors.Is(err, auth.ErrConflict) && tries < 8; tries++ {
+		err = k.revoke(ctx) // in an emergency we do not give way
+	}
+	return err
+}
+
+func (k *Keys) revoke(ctx context.Context) error {
+	err := k.change(ctx, func(record) (record, error) {
 		next, err := k.newKey(0)
 		return record{Keys: []storedKey{next}}, err
-	}
-	err := k.change(ctx, alone)
-	for tries := 0; errors.Is(err, auth.ErrConflict) && tries < 8; tries++ {
-		err = k.change(ctx, alone) // in an emergency we do not give way
-	}
+	})
 	if err != nil {
 		return err
 	}
