@@ -24,10 +24,22 @@ func DeviceCookieName(r *http.Request) string { return CookieName(r) + deviceSuf
 // CookieName is the name of our cookie for a request: the plain one for plain
 // HTTP on the loopback, else the one that only this very host can set.
 func CookieName(r *http.Request) string {
-	if r.TLS == nil && isLoopback(r.Host) {
+	if r.TLS == nil && isLoopback(r.Host) && !forwardedTLS(r.Header) {
 		return plainCookie
 	}
 	return hostCookie
+}
+
+// forwardedTLS reports whether a proxy in front, which may write its own idea of
+// Host, says that the browser speaks TLS to it. That need not be true: whoever
+// says so himself gets a cookie that is harder to use, and no other.
+func forwardedTLS(h http.Header) bool {
+	for _, line := range h["X-Forwarded-Proto"] {
+		if strings.Contains(strings.ToLower(line), "https") {
+			return true
+		}
+	}
+	return false
 }
 
 func isLoopback(hostport string) bool {

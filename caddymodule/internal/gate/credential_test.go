@@ -170,6 +170,14 @@ func TestCookieName(t *testing.T) {
 			t.Errorf("%q with TLS: got %s", host, got)
 		}
 	}
+	// Behind a proxy that ends TLS and sends Host: localhost, the plain cookie
+	// would go over the open network when somebody types http://.
+	for proto, want := range map[string]string{"https": hostCookie, "HTTPS, http": hostCookie, "http": plainCookie, "": plainCookie} {
+		r := &http.Request{Host: "localhost:8080", Header: http.Header{"X-Forwarded-Proto": {proto}}}
+		if got := CookieName(r); got != want {
+			t.Errorf("X-Forwarded-Proto %q: got %s", proto, got)
+		}
+	}
 }
 
 // A page of another site makes the browser send the cookie along.
