@@ -157,6 +157,22 @@ func TestNamedMatchers(t *testing.T) {
 	}
 }
 
+// A matcher that says what is not public is asked about what an upstream may
+// read as well.
+func TestNamedMatcherOfTheRest(t *testing.T) {
+	g := newGate(t, &fake{}, func(c *Config) {
+		c.PublicMatch = []func(*http.Request) bool{func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/admin/") }}
+	})
+	for target, status := range map[string]int{
+		"/x": 200, "/x.": 200, "/図面（１）.pdf": 200, "/admin/x": 401,
+		"/admin./x": 401, "/admin%20/x": 401, "/ａdmin/x": 401, "/%ef%bd%81dmin/x": 401,
+	} {
+		if answer, _ := ask(g, pathRequest(target)); answer.StatusCode != status {
+			t.Errorf("anonymous at %s: got %d, want %d", target, answer.StatusCode, status)
+		}
+	}
+}
+
 // No spelling of our own routes may reach the upstream, which could have
 // routes of the same name.
 func TestOwnPathsNeverReachTheUpstream(t *testing.T) {

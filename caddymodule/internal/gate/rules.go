@@ -107,8 +107,14 @@ func (g *Gate) isPublic(r *http.Request) bool {
 	if g.publicPath(r.URL.Path) && (decoded == r.URL.Path || g.publicPath(decoded)) {
 		return true
 	}
+	// A matcher may also say what is not public ("not path /admin/*"), and that
+	// must hold of what an upstream on Windows, or one that normalizes, reads.
+	other := r
+	if p := withoutLooseEnds(narrow(r.URL.Path)); p != r.URL.Path {
+		other = withPath(r, p)
+	}
 	for _, match := range g.config.PublicMatch {
-		if match(r) {
+		if match(r) && (other == r || match(other)) {
 			return true
 		}
 	}
