@@ -98,11 +98,11 @@ func (l *loaded) hold(t tokens, asked time.Time) heldToken {
 // bearer uses every token until it expires, whatever became of its key, and
 // refreshes early.
 func (l *loaded) bearer(session tokens) {
-	newest := heldToken{tokens: session} // the others' sign-ins have taken time
+	newest := heldToken{tokens: session}
 	var held []heldToken
 	for !l.over() {
 		held = slices.DeleteFunc(held, func(h heldToken) bool { return time.Now().After(h.good) })
-		if time.Since(newest.made) > l.ttl/3 {
+		if len(held) == 0 || time.Since(newest.made) > l.ttl/3 {
 			asked := time.Now()
 			r, err := l.try("POST", apiPath+"/refresh", map[string]any{"refresh_token": newest.Refresh})
 			if l.refreshes.Add(1); err != nil || r.status != http.StatusOK {
