@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"path/filepath"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/badgerstore"
 	"github.com/sidegate/sidegate/caddymodule/internal/doctor"
 )
 
@@ -21,13 +23,15 @@ func (rt *runtime) examine(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return doctor.Examine(r.Context(), patient(config, rt.service.As("").Future))
+	p := patient(config)
+	p.Future, p.Ready = rt.service.As("").Future, rt.engine.health.Check
+	return doctor.Examine(r.Context(), p)
 }
 
 // examineFile looks at a configuration that no server need have, and gives the
 // report as JSON.
 func examineFile(ctx context.Context, config []byte) ([]byte, error) {
-	report, err := doctor.Examine(ctx, patient(config, nil))
+	report, err := doctor.Examine(ctx, patient(config))
 	if err != nil {
 		return nil, err
 	}
@@ -35,11 +39,23 @@ func examineFile(ctx context.Context, config []byte) ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-func patient(config []byte, future func(context.Context) (int, time.Duration, error)) doctor.Patient {
+func patient(config []byte) doctor.Patient {
 	return doctor.Patient{
-		Config: config, StoreDir: filepath.Join(caddy.AppDataDir(), "sidegate"), Future: future,
+		Config: config, StoreDir: filepath.Join(caddy.AppDataDir(), "sidegate"), Examine: examineStore,
 		Resolve: func(text string) (string, error) { return caddy.NewReplacer().ReplaceOrErr(text, true, true) },
 	}
+}
+
+// examineStore looks at the files of the embedded store.
+func examineStore(dir string) (skipped string, wrong error) {
+	err := badgerstore.Examine(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is no store at " + dir + " yet", nil
+	case errors.Is(err, badgerstore.ErrInUse):
+		return "a server has it open; ask that one, without a FILE", nil
+	}
+	return "", err
 }
 
 // activeConfig is the configuration in use. Caddy shows it only at the admin

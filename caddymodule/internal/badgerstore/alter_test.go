@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -239,5 +241,87 @@ func TestUndamagedStoresOpen(t *testing.T) {
 		if err = errors.Join(err, h.check(t, path)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A table that changes under an open store: whatever is read before it is
+// noticed, nothing is afterwards, and the error says what to do.
+func TestOpenStoreNoticesDamage(t *testing.T) {
+	h := lived(t, 4, false)
+	path := t.TempDir()
+	if err := sparseCopy(path, h.path); err != nil {
+		t.Fatal(err)
+	}
+	s := openTest(t, Options{Path: path, Seal: newTestSealer(t)})
+	var after uint64
+	for round := range 2 { // 0 begins anew
+		for range len(s.tables()) + 1 {
+			var err error
+			if after, err = s.scrubNext(after); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if after != 0 {
+			t.Errorf("round %d ended at table %d", round, after)
+		}
+	}
+	flipInPlace(t, last(files(t, path, "*.sst")), 200)
+	for err := error(nil); err == nil; _, err = s.Get(t.Context(), "session/001") {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("not noticed")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	_, err := s.Swap(t.Context(), 0, auth.Write{Key: "k", Value: []byte("v"), Ending: true})
+	wantUnavailable(t, err, "restore a backup")
+	_, err = s.List(t.Context(), "session/", "", 10)
+	wantUnavailable(t, err, "restore a backup")
+}
+
+// flipInPlace changes a byte as a disk would: under whoever has mapped the file.
+func flipInPlace(t *testing.T, name string, at int64) {
+	t.Helper()
+	file, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 1)
+	_, err = file.ReadAt(b, at)
+	b[0] ^= 0x40
+	_, failed := file.WriteAt(b, at)
+	if err := errors.Join(err, failed, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Examine says of a store what Open would, and changes nothing.
+func TestExamine(t *testing.T) {
+	h := lived(t, 3, true)
+	if err := Examine(h.path); err != nil {
+		t.Errorf("untouched: %v", err)
+	}
+	if err := Examine(filepath.Join(h.path, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a store: %v", err)
+	}
+	log := last(files(t, h.path, "*.mem"))
+	before, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipInPlace(t, log, int64(used(before)/2))
+	for range 2 {
+		if err := Examine(h.path); err == nil || !strings.Contains(err.Error(), "the store has lost data") || !strings.Contains(err.Error(), "restore a backup") {
+			t.Errorf("damaged: %v", err)
+		}
+		refused(t, Options{Path: h.path, Seal: newTestSealer(t)}, "the store has lost data")
+	}
+	after, err := os.ReadFile(log)
+	if err != nil || len(after) != len(before) || used(after) != used(before) {
+		t.Errorf("the log was cut to %d of %d bytes, %v", used(after), used(before), err)
+	}
+	s := openTest(t, Options{Path: t.TempDir()})
+	if err := Examine(s.opt.Path); !errors.Is(err, ErrInUse) {
+		t.Errorf("an open one: %v", err)
 	}
 }

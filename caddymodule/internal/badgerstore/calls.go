@@ -17,6 +17,7 @@ type calls struct {
 	mu      sync.Mutex
 	running int
 	closed  bool
+	failed  error // why nothing is done any more
 	idle    chan struct{}
 }
 
@@ -27,6 +28,9 @@ func (c *calls) enter() error {
 	defer c.mu.Unlock()
 	if c.closed {
 		return errClosed
+	}
+	if c.failed != nil {
+		return c.failed
 	}
 	c.running++
 	return nil
@@ -39,6 +43,13 @@ func (c *calls) leave() {
 	if c.closed && c.running == 0 {
 		close(c.idle)
 	}
+}
+
+// fail refuses new calls, with an error that says why.
+func (c *calls) fail(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failed = why
 }
 
 // close refuses new calls and returns what is closed when none is left.

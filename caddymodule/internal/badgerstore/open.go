@@ -97,6 +97,9 @@ func makeDirs(path string) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
+// ErrInUse says that a directory has been opened already.
+var ErrInUse = errors.New("it is in use by another process or configuration; only one can open it, also for maintenance")
+
 // lockDir holds a directory for one opener. The lock goes with the file, so a
 // killed process leaves none behind.
 func lockDir(path string, wait time.Duration) (*os.File, error) {
@@ -115,7 +118,7 @@ func lockDir(path string, wait time.Duration) (*os.File, error) {
 		}
 		dir.Close()
 		if busy {
-			return nil, errors.New("it is in use by another process or configuration; only one can open it, also for maintenance")
+			return nil, ErrInUse
 		}
 		return nil, fmt.Errorf("locking: %w", err)
 	}
@@ -127,11 +130,8 @@ func (s *Store) openDB(e epoch) error {
 	if err := dropEmptyLogs(dir); err != nil {
 		return err
 	}
-	if err := verify(dir, opt); err != nil {
-		return fmt.Errorf("the store is damaged: %w; restore a backup", err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, badger.ManifestFilename)); e.marker != 0 && errors.Is(err, fs.ErrNotExist) {
-		return lost(s.opt.Path, "there is none")
+	if err := e.examine(s.opt.Path, opt); err != nil {
+		return err
 	}
 	err := guard(func() (err error) {
 		s.db, err = badger.Open(opt)
@@ -171,8 +171,8 @@ func (s *Store) begin(e epoch) (err error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.keeping.Add(1)
-	go s.keep(ctx)
+	s.keeping.Go(func() { s.keep(ctx) })
+	s.keeping.Go(func() { s.scrub(ctx) })
 	return nil
 }
 

@@ -5,10 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -22,24 +19,25 @@ import (
 
 // verify looks at the files before Badger does. Badger ends the process for a
 // table that was cut short, deletes tables that a damaged manifest does not
-// name, and takes a missing manifest for an empty database; here each of them
-// is an error, and nothing is touched.
-func verify(dir string, opt badger.Options) error {
+// name, takes a missing manifest for an empty database, and cuts a log off at
+// its first damaged entry; here nothing is touched. It returns the newest
+// version there is.
+func verify(dir string, opt badger.Options) (newest uint64, err error) {
 	names, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	manifest, err := readManifest(dir, opt)
 	if errors.Is(err, fs.ErrNotExist) {
 		for _, name := range names {
 			if base := filepath.Base(name); base != "LOCK" && base != "MANIFEST-REWRITE" {
-				return fmt.Errorf("its MANIFEST is missing, but there is %s", base)
+				return 0, fmt.Errorf("its MANIFEST is missing, but there is %s", base)
 			}
 		}
-		return nil
+		return 0, nil
 	}
 	if err != nil {
-		return fmt.Errorf("its MANIFEST: %w", err)
+		return 0, fmt.Errorf("its MANIFEST: %w", err)
 	}
 	return verifyTables(dir, names, manifest)
 }
@@ -59,92 +57,32 @@ func readManifest(dir string, opt badger.Options) (m badger.Manifest, err error)
 
 // verifyTables reads every table that the manifest names, and asks what the
 // others are: left over from a crash, or forgotten by the manifest.
-func verifyTables(dir string, names []string, m badger.Manifest) error {
+func verifyTables(dir string, names []string, m badger.Manifest) (newest uint64, err error) {
 	var known uint64 // highest version in the tables that will be used
 	for id := range m.Tables {
 		version, err := verifyTable(table.NewFilename(id, dir))
 		if err != nil {
-			return fmt.Errorf("table %06d: %w", id, err)
+			return 0, fmt.Errorf("table %06d: %w", id, err)
 		}
 		known = max(known, version)
 	}
-	inLogs, err := firstInLogs(dir)
+	first, last, err := readLogs(dir)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, name := range names {
 		id, ok := table.ParseFileID(name)
 		if _, listed := m.Tables[id]; !ok || listed {
 			continue
 		}
+		// A table that was being built of a log when the process ended holds what
+		// that log does, and will be built again.
 		version, err := verifyTable(name)
-		if err == nil && version > known && version < inLogs {
-			return fmt.Errorf("its MANIFEST does not name table %06d, which is newer than all others", id)
+		if err == nil && version > known && version < first {
+			return 0, fmt.Errorf("its MANIFEST does not name table %06d, which is newer than all others", id)
 		}
 	}
-	return nil
-}
-
-// firstInLogs is the oldest version that the logs hold: a table with newer ones
-// was being built of a log when the process ended, and will be built again. It
-// is beyond all versions when there are no logs.
-func firstInLogs(dir string) (first uint64, err error) {
-	numbers, err := logNumbers(dir)
-	if err != nil {
-		return 0, err
-	}
-	first = math.MaxUint64
-	for _, n := range numbers {
-		version, err := firstInLog(logName(dir, n))
-		if err != nil {
-			return 0, err
-		}
-		first = min(first, version)
-	}
-	return first, nil
-}
-
-// logHead is how much of a log is read for its first entry: keys have at most
-// 512 bytes, and values 64 KiB.
-const logHead = 20 + 32 + maxKey + 16 + envelopeHeader + 2*maxValue
-
-// firstInLog is the version of a log's first entry, which is its oldest. A log
-// is a header of 20 bytes, then of each entry two bytes of flags, the lengths of
-// key and value, the expiry, the key with its version behind it, the value, and
-// a checksum (structs.go, memtable.go). An entry that is damaged may have had
-// any version, and gives 0: of what is behind it the epoch judges.
-func firstInLog(name string) (version uint64, err error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return 0, err
-	}
-	defer file.Close()
-	head, err := io.ReadAll(io.LimitReader(file, logHead))
-	if err != nil {
-		return 0, err
-	}
-	const flags, ts, sum = 2, 8, 4
-	entry := head[min(20, len(head)):]
-	if len(bytes.Trim(entry, "\x00")) == 0 {
-		return math.MaxUint64, nil
-	}
-	at, lengths := flags, [3]uint64{}
-	for i := range lengths {
-		n, size := binary.Uvarint(entry[min(at, len(entry)):])
-		if size <= 0 {
-			return 0, nil
-		}
-		lengths[i], at = n, at+size
-	}
-	key, value := lengths[0], lengths[1]
-	if key < ts || key > uint64(len(entry)) || value > uint64(len(entry)) || uint64(at)+key+value+sum > uint64(len(entry)) {
-		return 0, nil
-	}
-	end := at + int(key+value)
-	if crc32.Checksum(entry[:end], crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(entry[end:]) {
-		return 0, nil
-	}
-	return y.ParseTs(entry[at : at+int(key)]), nil
+	return max(known, last), nil
 }
 
 // verifyTable checks all checksums of a table and returns its highest version.

@@ -50,6 +50,12 @@ type Patient struct {
 	// Future counts records that were made in the future, of a sample, and tells
 	// by how much at most; nil: no server runs that could be asked.
 	Future func(ctx context.Context) (records int, ahead time.Duration, err error)
+	// Ready says why the store of the running server takes no writes; nil: no
+	// server runs that could be asked.
+	Ready func(ctx context.Context) error
+	// Examine looks at the files of a store that no server has open, or says why
+	// it does not.
+	Examine func(dir string) (skipped string, wrong error)
 	// Own lists the addresses of this machine; nil: those of its interfaces.
 	Own func() ([]net.IP, error)
 }
@@ -62,6 +68,7 @@ type check struct {
 
 var checks = []check{
 	{"file modes", files},
+	{"store", store},
 	{"clock", clock},
 	{"senders", senders},
 	{"way around the gate", around},

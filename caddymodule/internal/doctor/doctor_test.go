@@ -37,6 +37,9 @@ func examine(t *testing.T, p doctor.Patient) map[string]doctor.Check {
 			return text, nil
 		}
 	}
+	if p.Examine == nil {
+		p.Examine = func(string) (string, error) { return "", nil }
+	}
 	report, err := doctor.Examine(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
@@ -272,5 +275,39 @@ func TestSecretsOfTheModulesAreKnown(t *testing.T) {
 	}
 	if seen < 4 {
 		t.Errorf("only %d secrets were found", seen)
+	}
+}
+
+// What is wrong with the store is found by the server, which has it open, and
+// without one by looking at the files.
+func TestStore(t *testing.T) {
+	broken := errors.New("the store is damaged: table 000001")
+	files := func(skipped string, wrong error) func(string) (string, error) {
+		return func(dir string) (string, error) {
+			if dir != "/var/lib/a" {
+				t.Errorf("looked at %q", dir)
+			}
+			return skipped, wrong
+		}
+	}
+	server := func(wrong error) func(context.Context) error { return func(context.Context) error { return wrong } }
+	badger, redis := `"store": {"engine": "badger", "path": "/var/lib/a"}`, `"store": {"engine": "redis"}`
+	for _, row := range []struct {
+		name, store string
+		ready       func(context.Context) error
+		examine     func(string) (string, error)
+		want        doctor.State
+	}{
+		{"a server whose store works", redis, server(nil), nil, doctor.Good},
+		{"a server whose store does not", redis, server(broken), nil, doctor.Wrong},
+		{"files that are whole", badger, nil, files("", nil), doctor.Good},
+		{"files that are damaged", badger, nil, files("", broken), doctor.Wrong},
+		{"files that a server has open", badger, nil, files("it is in use", nil), doctor.Skipped},
+		{"a store without files, and no server", redis, nil, nil, doctor.Skipped},
+	} {
+		got := examine(t, doctor.Patient{Config: []byte(site(row.store, "", "127.0.0.1:1")), Ready: row.ready, Examine: row.examine})["store"]
+		if got.State != row.want || row.want == doctor.Wrong && (!strings.Contains(found(got), "table 000001") || !strings.Contains(got.Findings[0].Remedy, "restore a backup")) {
+			t.Errorf("%s: %+v", row.name, got)
+		}
 	}
 }
