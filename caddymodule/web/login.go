@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"unicode"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
@@ -95,8 +94,8 @@ func (p *Pages) checkCode(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v, code := p.codeView(f), digits(f.Get("code"))
-	if !goodCode(code) {
+	v, code := p.codeView(f), auth.EnteredCode(f.Get("code"))
+	if !auth.IsCode(code) {
 		return p.slip(w, r, "code", v)
 	}
 	device := deviceOf(r.UserAgent())
@@ -146,20 +145,6 @@ func formAfter(err error) string {
 		return "phone"
 	}
 	return "code"
-}
-
-// digits drops what people and keyboards put between the digits of a code.
-func digits(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || unicode.Is(unicode.Pd, r) {
-			return -1
-		}
-		return r
-	}, text)
-}
-
-func goodCode(code string) bool {
-	return len(code) >= 6 && len(code) <= 10 && strings.Trim(code, "0123456789") == ""
 }
 
 // again shows a form with what was wrong.

@@ -109,8 +109,8 @@ func (p *Pages) numberView(f url.Values) view {
 
 // checkNumber takes the code form and changes the number.
 func (p *Pages) checkNumber(w http.ResponseWriter, r *http.Request, m move) error {
-	v, code := p.numberView(m.form), digits(m.form.Get("code"))
-	if !goodCode(code) {
+	v, code := p.numberView(m.form), auth.EnteredCode(m.form.Get("code"))
+	if !auth.IsCode(code) {
 		return p.slip(w, r, "number-code", v)
 	}
 	_, proof, err := p.Service.ChangePhone(r.Context(), m.owner, auth.ChangeRequest{

@@ -3,7 +3,6 @@ package api
 import (
 	"net/http"
 	"strings"
-	"unicode"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
@@ -113,7 +112,7 @@ func (a *API) verifyCode(w http.ResponseWriter, r *http.Request, _ string) error
 
 // codeOf reads a code that is brought back.
 func codeOf(f *fields) (challengeID, code string) {
-	return f.required("challenge_id"), digits(f.required("code"))
+	return f.required("challenge_id"), auth.EnteredCode(f.required("code"))
 }
 
 // checkCode refuses what cannot be right, and spends no try on it.
@@ -121,7 +120,7 @@ func checkCode(f *fields, challengeID, code string) error {
 	switch {
 	case f.err != nil:
 		return f.err
-	case !goodCode(code):
+	case !auth.IsCode(code):
 		return invalid("code must be 6 to 10 digits.")
 	case !plausibleID(challengeID):
 		return auth.Refuse(auth.CodeOTPExpired)
@@ -139,20 +138,6 @@ func kindOf(f *fields) auth.TicketKind {
 	}
 	f.fail(`transport must be "bearer" or "cookie".`)
 	return auth.RefreshTicket
-}
-
-// digits drops what people and keyboards put between the digits of a code.
-func digits(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || unicode.Is(unicode.Pd, r) {
-			return -1
-		}
-		return r
-	}, text)
-}
-
-func goodCode(code string) bool {
-	return len(code) >= 6 && len(code) <= 10 && strings.Trim(code, "0123456789") == ""
 }
 
 // plausibleID keeps what no challenge's id can be away from the store's keys.
