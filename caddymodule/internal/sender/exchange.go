@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -41,9 +42,10 @@ func newClient() *http.Client {
 // learn the codes.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// endpoint checks the base URL of a provider's API, and returns it without a
-// slash at its end.
-func endpoint(text string) (string, error) {
+// endpoint checks the base URL of a provider's API, or takes the usual one, and
+// returns it without a slash at its end.
+func endpoint(text, usual string) (string, error) {
+	text = cmp.Or(text, usual)
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Hostname() == "" || u.User != nil || u.RawQuery+u.Fragment != "" {
 		return "", errors.New("endpoint must be https:// and a host")

@@ -80,11 +80,8 @@ func NewTwilio(o TwilioOptions) (*Twilio, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if o.Endpoint == "" {
-		o.Endpoint = "https://api.twilio.com"
-	}
 	var err error
-	if o.Endpoint, err = endpoint(o.Endpoint); err != nil {
+	if o.Endpoint, err = endpoint(o.Endpoint, "https://api.twilio.com"); err != nil {
 		return nil, err
 	}
 	if o.Now == nil {

@@ -48,11 +48,8 @@ func NewVonage(o VonageOptions) (*Vonage, error) {
 		return nil, errors.New("from is needed")
 	}
 	o.From = strings.TrimPrefix(o.From, "+")
-	if o.Endpoint == "" {
-		o.Endpoint = "https://rest.nexmo.com"
-	}
 	var err error
-	if o.Endpoint, err = endpoint(o.Endpoint); err != nil {
+	if o.Endpoint, err = endpoint(o.Endpoint, "https://rest.nexmo.com"); err != nil {
 		return nil, err
 	}
 	if o.Now == nil {
