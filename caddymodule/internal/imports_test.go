@@ -36,6 +36,8 @@ var rooms = []room{
 	{"cmd", []string{"caddymodule", "caddymodule/demo", "caddymodule/redis", "caddymodule/sns", "caddymodule/sql"}, true},
 	// It fills the table with sessions, as a store that plugs in could.
 	{"cmd/bench", []string{"caddymodule", "caddymodule/auth"}, true},
+	// Its servers of Redis are those of the tests.
+	{"cmd/cluster", []string{"caddymodule/redis/redistest"}, false},
 	{"cmd/simulate", []string{"caddymodule", "caddymodule/simulate"}, false},
 	{"caddymodule/simulate", []string{"caddymodule/auth", "caddymodule/internal"}, false},
 	{"caddymodule", []string{"caddymodule/auth", "caddymodule/internal", "caddymodule/web"}, true},

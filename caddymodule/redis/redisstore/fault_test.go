@@ -93,14 +93,18 @@ func try(t *testing.T, n int, opt Options, happen func(*trial)) {
 // A node that is cut off from Redis, while others are not, hears of no end. What
 // it remembers may let a session pass for 2 s, and not a moment longer.
 func TestANodeThatIsCutOff(t *testing.T) {
-	for name, cut := range map[string]func(*link){"connections break": (*link).cut, "connections fall silent": (*link).hang} {
+	for name, cut := range map[string]func(*redistest.Link){"connections break": (*redistest.Link).Cut, "connections fall silent": (*redistest.Link).Hang} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := start(t, redistest.Start)
-			way := newLink(t, server.Address)
+			way, err := redistest.NewLink("127.0.0.1:0", server.Address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = way.Close() })
 			opt := Options{Addresses: []string{server.Address}, Prefix: freshPrefix()}
 			near := newNode(t, opt)
-			opt.Addresses = []string{way.address}
+			opt.Addresses = []string{way.Address}
 			far := newNode(t, opt)
 			over, lives := near.signIn(), near.signIn()
 			far.passes(over)
@@ -124,7 +128,7 @@ func TestANodeThatIsCutOff(t *testing.T) {
 			}
 			near.passes(lives)
 
-			way.heal()
+			way.Heal()
 			within(t, 5*time.Second, "heard again", func() bool { return far.request(lives) == nil })
 			if err := far.request(over); !isRevoked(err) {
 				t.Errorf("the end was missed: %v", err)

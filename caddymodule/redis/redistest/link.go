@@ -1,14 +1,15 @@
-package redisstore
+package redistest
 
 import (
 	"net"
 	"sync"
-	"testing"
 )
 
-// link is a way to a server that can break.
-type link struct {
-	address, to string
+// Link is a way to a server that can break.
+type Link struct {
+	Address  string
+	to       string
+	listener net.Listener
 
 	mu     sync.Mutex
 	wait   *sync.Cond
@@ -17,18 +18,14 @@ type link struct {
 	conns  []net.Conn
 }
 
-func newLink(t testing.TB, to string) *link {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// NewLink listens at an address for what goes to another.
+func NewLink(address, to string) (*Link, error) {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	l := &link{address: listener.Addr().String(), to: to}
+	l := &Link{Address: listener.Addr().String(), to: to, listener: listener}
 	l.wait = sync.NewCond(&l.mu)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		l.cut()
-	})
 	go func() {
 		for {
 			conn, err := listener.Accept()
@@ -38,10 +35,16 @@ func newLink(t testing.TB, to string) *link {
 			go l.carry(conn)
 		}
 	}()
-	return l
+	return l, nil
 }
 
-func (l *link) carry(conn net.Conn) {
+// Close ends the link and what goes over it.
+func (l *Link) Close() error {
+	l.Cut()
+	return l.listener.Close()
+}
+
+func (l *Link) carry(conn net.Conn) {
 	server, err := net.Dial("tcp", l.to)
 	if err != nil || !l.admit(conn, server) {
 		_ = conn.Close()
@@ -51,14 +54,14 @@ func (l *link) carry(conn net.Conn) {
 	l.copy(server, conn)
 }
 
-func (l *link) admit(conns ...net.Conn) bool {
+func (l *Link) admit(conns ...net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conns = append(l.conns, conns...)
 	return !l.broken
 }
 
-func (l *link) copy(to, from net.Conn) {
+func (l *Link) copy(to, from net.Conn) {
 	defer to.Close()
 	defer from.Close()
 	for buffer := make([]byte, 4096); ; {
@@ -77,8 +80,8 @@ func (l *link) copy(to, from net.Conn) {
 	}
 }
 
-// cut breaks all connections and takes no more.
-func (l *link) cut() {
+// Cut breaks all connections and takes no more.
+func (l *Link) Cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, conn := range l.conns {
@@ -88,14 +91,15 @@ func (l *link) cut() {
 	l.wait.Broadcast()
 }
 
-// hang keeps all connections, and carries nothing any more.
-func (l *link) hang() {
+// Hang keeps all connections, and carries nothing any more.
+func (l *Link) Hang() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.silent = true
 }
 
-func (l *link) heal() {
+// Heal lets everything through again.
+func (l *Link) Heal() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.broken, l.silent = false, false
