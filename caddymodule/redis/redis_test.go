@@ -22,6 +22,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if file := os.Getenv(childConfig); file != "" {
+		runChild(file)
+		return
+	}
 	home, err := os.MkdirTemp("", "sidegate-test-")
 	if err != nil {
 		panic(err)
@@ -47,13 +51,23 @@ func startRedis(t *testing.T, args ...string) *redistest.Server {
 
 // gate is a Caddy in this process, in front of a page.
 type gate struct {
-	t       *testing.T
-	address string
-	log     string
+	t        *testing.T
+	address  string
+	log      string
+	upstream string // of /socket
 }
 
 func (g *gate) load(store string) error {
 	g.t.Helper()
+	return caddy.Load(g.config(store), true)
+}
+
+func (g *gate) config(store string) []byte {
+	g.t.Helper()
+	site := `respond / "Hello"`
+	if g.upstream != "" {
+		site += "\n reverse_proxy /socket " + g.upstream
+	}
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(fmt.Appendf(nil, `{
 	admin off
 	persist_config off
@@ -72,24 +86,29 @@ func (g *gate) load(store string) error {
 http://%s {
 	bind 127.0.0.1
 	sidegate
-	respond "Hello"
+	%s
 }
-`, g.log, store, time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly), g.address), map[string]any{"filename": "Caddyfile"})
+`, g.log, store, time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly), g.address, site), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	return caddy.Load(config, true)
+	return config
 }
 
 func newGate(t *testing.T) *gate {
+	t.Helper()
+	t.Cleanup(func() { _ = caddy.Stop() })
+	return &gate{t: t, address: freeAddress(t), log: filepath.Join(t.TempDir(), "log")}
+}
+
+func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	t.Cleanup(func() { _ = caddy.Stop() })
-	return &gate{t: t, address: l.Addr().String(), log: filepath.Join(t.TempDir(), "log")}
+	return l.Addr().String()
 }
 
 func (g *gate) do(method, path, token, body string) (status int, code string, answer []byte) {
