@@ -142,7 +142,7 @@ func (p *plan) faults(ctx context.Context, only string) (failed int, err error) 
 
 // fault runs one trial: in health, broken, and in health again.
 func (p *plan) fault(ctx context.Context, f fault) (line string, kept bool, err error) {
-	h, err := p.setUp(ctx, "--appendfsync", "always")
+	h, err := p.setUp(ctx, all, "--appendfsync", "always")
 	defer h.tearDown()
 	if err != nil {
 		return "", false, err

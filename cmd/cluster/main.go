@@ -70,6 +70,13 @@ func run(ctx context.Context, s settings) error {
 		}
 		failed += bad
 	}
+	if strings.Contains("cost", s.only) {
+		bad, err := p.cost(ctx)
+		if err != nil {
+			return err
+		}
+		failed += bad
+	}
 	bad, err := p.faults(ctx, s.only)
 	if err != nil {
 		return err
@@ -86,9 +93,12 @@ type plan struct {
 	trials                int
 }
 
-// setUp starts six Redis servers and three nodes on them. The third one reaches
+// all are the nodes of most trials.
+var all = []string{"A", "B", "C"}
+
+// setUp starts six Redis servers and some nodes on them. The third one reaches
 // Redis over links, which can be cut.
-func (p *plan) setUp(ctx context.Context, args ...string) (*house, error) {
+func (p *plan) setUp(ctx context.Context, names []string, args ...string) (*house, error) {
 	p.trials++
 	dir := filepath.Join(p.dir, fmt.Sprint("trial", p.trials))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -112,7 +122,7 @@ func (p *plan) setUp(ctx context.Context, args ...string) (*house, error) {
 		h.links = append(h.links, link)
 		far = append(far, address)
 	}
-	for i, name := range []string{"A", "B", "C"} {
+	for i, name := range names {
 		seeds := h.redis.Addresses()
 		if i == 2 {
 			seeds = far

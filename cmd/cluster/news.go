@@ -20,7 +20,7 @@ type claim struct {
 
 // news measures how soon nodes hear of each other, under load.
 func (p *plan) news(ctx context.Context, s settings) (failed int, err error) {
-	h, err := p.setUp(ctx)
+	h, err := p.setUp(ctx, all)
 	defer h.tearDown()
 	if err != nil {
 		return 0, err
@@ -36,15 +36,20 @@ func (p *plan) news(ctx context.Context, s settings) (failed int, err error) {
 		claims = append(claims, more...)
 	}
 	claims = append(claims, load.finish())
-	fmt.Printf("\nThree nodes on a Redis Cluster of six servers, %d clients busy\n\n", s.clients)
+	return printClaims(fmt.Sprintf("Three nodes on a Redis Cluster of six servers, %d clients busy", s.clients), claims), nil
+}
+
+// printClaims counts those that are not kept.
+func printClaims(title string, claims []claim) (failed int) {
+	fmt.Printf("\n%s\n\n", title)
 	for _, c := range claims {
 		verdict := "kept"
 		if !c.kept {
 			verdict, failed = "NOT KEPT", failed+1
 		}
-		fmt.Printf("%-72s %-48s %s\n", c.what, c.got, verdict)
+		fmt.Printf("%-80s %-48s %s\n", c.what, c.got, verdict)
 	}
-	return failed, nil
+	return failed
 }
 
 // ends signs people out on one node and asks the others until they refuse.

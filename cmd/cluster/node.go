@@ -20,6 +20,7 @@ import (
 type node struct {
 	name, address, file, home string
 	binary                    string
+	ready                     string // a path that answers 200 when the node is
 	process                   *exec.Cmd
 	client                    *http.Client
 }
@@ -38,22 +39,31 @@ func phone(i int) string { return fmt.Sprintf("+1555555%04d", i%people) }
 
 // startNode runs a Caddy on the Cluster at some of its addresses.
 func (h *house) startNode(ctx context.Context, name string, seeds []string) (*node, error) {
+	n, err := h.newNode(name)
+	if err != nil {
+		return nil, err
+	}
+	return n, n.run(ctx, n.caddyfile(seeds, h.plan.upstream))
+}
+
+func (h *house) newNode(name string) (*node, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	n := &node{
-		name: name, address: l.Addr().String(), binary: h.plan.binary,
+		name: name, ready: "/api/v1/auth/health", address: l.Addr().String(), binary: h.plan.binary,
 		file: filepath.Join(h.dir, "Caddyfile."+name), home: filepath.Join(h.dir, "home."+name),
 		client: &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
-	if err := l.Close(); err != nil {
-		return nil, err
+	return n, l.Close()
+}
+
+func (n *node) run(ctx context.Context, caddyfile string) error {
+	if err := os.WriteFile(n.file, []byte(caddyfile), 0o600); err != nil {
+		return err
 	}
-	if err := os.WriteFile(n.file, []byte(n.caddyfile(seeds, h.plan.upstream)), 0o600); err != nil {
-		return nil, err
-	}
-	return n, n.start(ctx)
+	return n.start(ctx)
 }
 
 // start runs the process and waits until it is in health.
@@ -65,7 +75,7 @@ func (n *node) start(ctx context.Context) error {
 		return err
 	}
 	for until := time.Now().Add(time.Minute); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
-		if status, _, err := n.do(ctx, "GET", "/api/v1/auth/health", "", nil, nil); err == nil && status == http.StatusOK {
+		if status, _, err := n.do(ctx, "GET", n.ready, "", nil, nil); err == nil && status == http.StatusOK {
 			return nil
 		}
 	}
