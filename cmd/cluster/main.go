@@ -77,6 +77,11 @@ func run(ctx context.Context, s settings) error {
 		}
 		failed += bad
 	}
+	if strings.Contains("size", s.only) {
+		if err := p.size(ctx); err != nil {
+			return err
+		}
+	}
 	bad, err := p.faults(ctx, s.only)
 	if err != nil {
 		return err
