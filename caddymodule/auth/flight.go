@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -125,9 +127,24 @@ func (s *Service) Sweep(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
-	for _, f := range unknown {
-		s.learn(ctx, f)
+	s.learnAll(ctx, unknown)
+}
+
+// askers is how many sessions a sweep asks the store about at the same time.
+// After a break all that are in flight have to be read before a second is over.
+const askers = 32
+
+func (s *Service) learnAll(ctx context.Context, unknown []landing) {
+	var next atomic.Int64
+	var asked sync.WaitGroup
+	for range min(askers, len(unknown)) {
+		asked.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(unknown)); i = next.Add(1) - 1 {
+				s.learn(ctx, unknown[i])
+			}
+		})
 	}
+	asked.Wait()
 }
 
 // learn asks the store about a session that the table cannot speak for. While

@@ -153,3 +153,49 @@ func TestFlightsEndWhenOtherNodesCannotBeHeard(t *testing.T) {
 	b.all(func(l auth.Listener) { l.TrustUntil(w.clock.Now().Add(time.Hour)) })
 	wants(t, w.request(g), "")
 }
+
+// The owners of many streams have signed out while a node could not hear for a
+// moment. It must have found all of them a second after it hears again, also
+// when each has to be read over a network.
+func TestManyFlightsAfterABreak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const streams = 300
+		b, nodes := newNodes(t, 2)
+		near, far := nodes[0], nodes[1]
+		start := time.Now()
+		far.Now = func() time.Time { return far.clock.Now().Add(time.Since(start)) }
+		flights := make([]*passenger, streams)
+		var over []auth.Grant
+		for i := range flights {
+			g := near.signIn(phoneNo(i), "phone")
+			wants(t, far.request(g), "")
+			flights[i] = far.board(g)
+			if i%2 == 0 {
+				over = append(over, g)
+			}
+		}
+		b.hold()
+		for _, g := range over {
+			wants(t, near.Logout(t.Context(), proof(g), auth.ScopeSession), "")
+		}
+		b.eachRead(func(string) { time.Sleep(5 * time.Millisecond) })
+		b.all(auth.Listener.ChangedAll)
+		heard := time.Now()
+		for range 6 {
+			far.Sweep(t.Context())
+			time.Sleep(max(0, 150*time.Millisecond-time.Since(heard)%(150*time.Millisecond)))
+		}
+		if took := time.Since(heard); took > 1100*time.Millisecond {
+			t.Errorf("six sweeps took %v", took)
+		}
+		for i, f := range flights {
+			want := auth.EndReason("")
+			if i%2 == 0 {
+				want = auth.EndLogout
+			}
+			if got := f.reason(); got != want {
+				t.Fatalf("stream %d was cut by %q, want %q", i, got, want)
+			}
+		}
+	})
+}
