@@ -68,6 +68,9 @@ func TestKillBetweenTheStepsOfAReplacement(t *testing.T) {
 		if now := opens(t, "replaced", ring, path, root); now.Fingerprint() == m.Fingerprint() {
 			t.Error("the key is the same as before")
 		}
+		if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+			t.Errorf("killed after %d steps: a key is left beside the file: %v, %v", n, entries, err)
+		}
 	}
 }
 
