@@ -19,7 +19,7 @@ import (
 type Limits struct {
 	// Messages to one number. Default: 5/1h 10/24h.
 	PhoneSends []string `json:"phone_sends,omitempty"`
-	// Wrong codes for one number, over all its challenges. After 10 in a row the
+	// Wrong codes for one number, over all its challenges. After 15 in a row the
 	// next try waits, longer each time; after 100 none is taken for 30 days.
 	// "off" switches that off too. Default: 15/24h.
 	PhoneFailures []string `json:"phone_failures,omitempty"`

@@ -15,7 +15,7 @@ type guesses struct {
 }
 
 const (
-	slowRow   = 10               // from so many in a row on, the next try waits
+	slowRow   = 15               // from so many in a row on, the next try waits: not before phone_failures' own default does
 	firstWait = 30 * time.Second // doubled with each further one
 	mostWait  = time.Hour
 	fullRow   = 100 // then none is compared any more

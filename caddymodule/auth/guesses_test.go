@@ -26,7 +26,7 @@ func TestWrongCodesInARowWaitLongerAndStop(t *testing.T) {
 	var waited []time.Duration
 	for n := range 100 {
 		err := w.guess(alice)
-		if n < 10 {
+		if n < 15 {
 			wants(t, err, auth.CodeOTPInvalid)
 			continue
 		}
@@ -44,7 +44,7 @@ func TestWrongCodesInARowWaitLongerAndStop(t *testing.T) {
 	}
 	for i, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 32 * time.Minute, time.Hour, time.Hour} {
 		if waited[i] != want {
-			t.Errorf("after %d wrong codes the wait is %v, want %v", 10+i, waited[i], want)
+			t.Errorf("after %d wrong codes the wait is %v, want %v", 15+i, waited[i], want)
 		}
 	}
 	compared := w.codes.Load()
@@ -64,15 +64,29 @@ func TestWrongCodesInARowWaitLongerAndStop(t *testing.T) {
 
 func TestARightCodeEndsTheRow(t *testing.T) {
 	w := newWorld(t, many)
-	for range 9 {
+	for range 14 {
 		wants(t, w.guess(alice), auth.CodeOTPInvalid)
 	}
 	w.signIn(alice, "phone")
-	for range 10 {
+	for range 15 {
 		wants(t, w.guess(alice), auth.CodeOTPInvalid)
 	}
 	wants(t, w.guess(alice), auth.CodeTooManyFailures)
 	wants(t, w.guess(bob), auth.CodeOTPInvalid) // another number has a row of its own
+}
+
+// phone_failures' default is the one limit that a number meets within its
+// window: 15 wrong codes are compared, and no waiting comes before.
+func TestTheDefaultLimitComesBeforeTheWaits(t *testing.T) {
+	w := newWorld(t, func(s *auth.Settings) { s.Limits.PhoneFailures = []auth.Limit{{N: 15, Window: 24 * time.Hour}} })
+	for range 15 {
+		wants(t, w.guess(alice), auth.CodeOTPInvalid)
+	}
+	err := w.guess(alice)
+	wants(t, err, auth.CodeTooManyFailures)
+	if wait := auth.AsError(err).RetryAfter; wait < 23*time.Hour {
+		t.Errorf("the 16th may come after %v, want a day", wait)
+	}
 }
 
 // A refusal of another limit is no wrong code.
@@ -140,7 +154,7 @@ func TestKnownBrowsersShareOneBudgetOfFailures(t *testing.T) {
 func TestAKnownBrowserEndsTheStop(t *testing.T) {
 	w := newWorld(t, many)
 	proof := w.signIn(alice, "phone").DeviceProof
-	for range 11 {
+	for range 16 {
 		_ = w.guess(alice)
 	}
 	wants(t, w.guess(alice), auth.CodeTooManyFailures)
