@@ -117,6 +117,7 @@ http://%s {
 	g.signIn(t, address)
 	g.authorization = bearer(g.tokens)
 	g.request = httptest.NewRequest("GET", "http://app.example.com/app/items?page=2", nil)
+	g.request.RequestURI = g.request.URL.RequestURI() // as servers get it
 	for name, value := range map[string]string{
 		"User-Agent": "Mozilla/5.0", "Accept": "application/json", "Accept-Language": "en", "Accept-Encoding": "gzip, br",
 		"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Cookie": "theme=dark; lang=en",

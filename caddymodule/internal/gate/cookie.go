@@ -72,12 +72,16 @@ func looksOurs(pair string) bool {
 
 // cookieName reads the name before the value, generously.
 func cookieName(pair string) string {
-	pair = strings.TrimLeft(pair, " \t\r\n\v\f\"'=")
+	for pair != "" && (pair[0] == '=' || isDress(pair[0])) {
+		pair = pair[1:]
+	}
 	if i := strings.IndexByte(pair, '='); i >= 0 {
 		pair = pair[:i]
 	}
-	return strings.TrimRight(pair, " \t\r\n\v\f\"'")
+	return trim(pair, isDress)
 }
+
+func isDress(c byte) bool { return isSpace(c) || c == '"' || c == '\'' }
 
 // takeCookie removes every spelling of our cookies from the request and gives
 // the value of the one that is spelled as name. Other cookies stay byte for

@@ -74,8 +74,10 @@ func oneWord(s string) bool {
 
 func splitScheme(value string) (scheme, rest string) {
 	value = trimSpace(value)
-	if i := strings.IndexAny(value, " \t"); i >= 0 {
-		return value[:i], trimSpace(value[i:])
+	for i := range len(value) {
+		if value[i] == ' ' || value[i] == '\t' {
+			return value[:i], trimSpace(value[i:])
+		}
 	}
 	return value, ""
 }

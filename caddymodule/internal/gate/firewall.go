@@ -136,8 +136,21 @@ func withoutTokens(value string, drop func(string) bool) string {
 	return strings.Join(kept, ", ")
 }
 
-// trimSpace removes the white space that anybody could overlook.
-func trimSpace(s string) string { return strings.Trim(s, " \t\r\n\v\f") }
+// trimSpace removes the white space that anybody could overlook. It makes no set
+// of it first, as strings.Trim does: it runs many times for every request.
+func trimSpace(s string) string { return trim(s, isSpace) }
+
+func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
+
+func trim(s string, away func(byte) bool) string {
+	for s != "" && away(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && away(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
 
 // foldByte reads letters in lower case and every byte that is neither letter
 // nor digit as '-', as CGI, FastCGI and WSGI upstreams do with '_' and others

@@ -12,7 +12,11 @@ import (
 // is not plain may be a different path to the upstream than to us: the proxy
 // passes the raw target on.
 func Plain(r *http.Request) bool {
-	return plainPath(r.URL.Path) && plainTarget(target(r)) && (r.URL.RawPath == "" || plainTarget(r.URL.RawPath))
+	if !plainPath(r.URL.Path) || r.URL.RawPath != "" && !plainTarget(r.URL.RawPath) {
+		return false
+	}
+	text := target(r)
+	return text == r.URL.Path || plainTarget(text) // a plain path has no escapes
 }
 
 // oneReading is Plain, and neither '?' nor '#' stands decoded in the path, nor a
@@ -57,6 +61,16 @@ func target(r *http.Request) string {
 		return "/"
 	}
 	return text // "*", for OPTIONS: not plain
+}
+
+// decodedTarget is the target decoded once.
+func decodedTarget(r *http.Request) string {
+	text := target(r)
+	if strings.IndexByte(text, '%') < 0 {
+		return text
+	}
+	decoded, _ := unescape(text)
+	return decoded
 }
 
 // plainPath judges a decoded path. A '%' in it was %25: a second decoding would

@@ -65,7 +65,7 @@ func (g *Gate) ownPlain(r *http.Request) (Place, string) {
 	if place == Upstream && len(r.RequestURI) > 0 && r.RequestURI[0] == '/' {
 		// Before us somebody may have changed URL and not RequestURI, or the
 		// other way round: ours by either is ours.
-		if decoded, _ := unescape(target(r)); decoded != p && g.ownPath(foldPath(decoded, true)) != Upstream {
+		if decoded := decodedTarget(r); decoded != p && g.ownPath(foldPath(decoded, true)) != Upstream {
 			return Nowhere, ""
 		}
 	}
@@ -103,7 +103,7 @@ func (g *Gate) isPublic(r *http.Request) bool {
 	if len(g.public)+len(g.config.PublicMatch) == 0 || !Plain(r) {
 		return false
 	}
-	decoded, _ := unescape(target(r))
+	decoded := decodedTarget(r)
 	if g.publicPath(r.URL.Path) && (decoded == r.URL.Path || g.publicPath(decoded)) {
 		return true
 	}
@@ -158,7 +158,7 @@ func (c rule) matchesPlain(r *http.Request) bool {
 		return true
 	}
 	if len(c.paths) > 0 {
-		if decoded, _ := unescape(target(r)); decoded != r.URL.Path && c.closesPath(foldPath(decoded, true)) {
+		if decoded := decodedTarget(r); decoded != r.URL.Path && c.closesPath(foldPath(decoded, true)) {
 			return true
 		}
 	}
