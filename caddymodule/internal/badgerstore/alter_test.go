@@ -277,6 +277,35 @@ func TestOpenStoreNoticesDamage(t *testing.T) {
 	wantUnavailable(t, err, "restore a backup")
 }
 
+// What cannot be opened just now is no damage: a process may have run out of
+// files. What is gone is.
+func TestTableThatCannotBeOpened(t *testing.T) {
+	path := filled(t)
+	s := openTest(t, Options{Path: path})
+	s.stop() // the test looks by itself
+	s.keeping.Wait()
+	table := last(files(t, path, "*.sst"))
+	scrubAll := func() (err error) {
+		for after, n := uint64(0), 0; err == nil && n <= len(s.tables()); n++ {
+			after, err = s.scrubNext(after)
+		}
+		return err
+	}
+	if err := os.Rename(table, table+".away"); err != nil {
+		t.Fatal(err)
+	}
+	wantUnavailable(t, scrubAll(), "restore a backup")
+	if err := os.Mkdir(table, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := scrubAll(); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(os.Remove(table), os.Rename(table+".away", table), scrubAll()); err != nil {
+		t.Error(err)
+	}
+}
+
 // flipInPlace changes a byte as a disk would: under whoever has mapped the file.
 func flipInPlace(t *testing.T, name string, at int64) {
 	t.Helper()

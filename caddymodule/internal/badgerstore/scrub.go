@@ -53,8 +53,9 @@ func (s *Store) scrubNext(after uint64) (id uint64, err error) {
 	if _, listed := s.tables()[id]; err == nil || !listed {
 		return id, nil // a compaction has taken it away meanwhile
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = errors.New("its file is gone")
+	if errors.Is(err, errUnopened) && !errors.Is(err, fs.ErrNotExist) {
+		s.opt.Log.Warn("a table was not looked at", "table", id, "error", err)
+		return id, nil
 	}
 	return id, fmt.Errorf("%w: the store is damaged: table %06d: %w; stop Caddy, check the disk, and restore a backup", auth.ErrUnavailable, id, err)
 }

@@ -90,7 +90,7 @@ func verifyTables(dir string, names []string, m badger.Manifest) (newest uint64,
 func verifyTable(name string) (version uint64, err error) {
 	file, err := z.OpenMmapFile(name, os.O_RDWR, 0)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", errUnopened, err)
 	}
 	defer func() { err = errors.Join(err, file.Close(-1)) }()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -107,6 +107,10 @@ func verifyTable(name string) (version uint64, err error) {
 	})
 	return version, err
 }
+
+// errUnopened says that a file could not be looked at, which need not be its own
+// fault: a process may have too many open.
+var errUnopened = errors.New("it cannot be opened")
 
 var errIndex = errors.New("its index is damaged or cut short")
 
