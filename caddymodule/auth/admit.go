@@ -88,8 +88,9 @@ func (u User) begun(phone string) bool {
 	return u.Phone == phone && u.Deleted.IsZero() && u.Detached.IsZero()
 }
 
-// importers is how many users are written at once: they share the store's syncs.
-const importers = 64
+// importers is how many users are written at once: they share the store's syncs,
+// each of which takes milliseconds.
+const importers = 1000
 
 // make writes new users. Each is decided by one swap on the user's record, and
 // one on the number's, as in a sign-in that may come at the same moment.
