@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -17,22 +16,18 @@ func SetStoreTimeout(d time.Duration) (before time.Duration) {
 	return before
 }
 
-// Stored counts the records of each kind that the store in use has.
-func Stored(t *testing.T) map[string]int {
+// Stored gives all records that the store in use has, by their keys.
+func Stored(t *testing.T) map[string]auth.Write {
 	t.Helper()
 	app, err := caddy.ActiveContext().AppIfConfigured("sidegate")
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := map[string]int{}
+	all := map[string]auth.Write{}
 	store := app.(*App).running.Load().engine.store.(auth.Snapshotter)
-	err = store.Snapshot(t.Context(), func(w auth.Write) error {
-		kind, _, _ := strings.Cut(w.Key, "/")
-		kinds[kind]++
-		return nil
-	})
+	err = store.Snapshot(t.Context(), func(w auth.Write) error { all[w.Key] = w; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kinds
+	return all
 }
