@@ -2,6 +2,8 @@ package caddymodule_test
 
 import (
 	"bytes"
+	"compress/gzip"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -109,6 +111,22 @@ func TestAuditCommand(t *testing.T) {
 	}
 	says("the end is missing", true, "audit", "verify", cut)
 	says("2 lines of 1 processes: whole", false, "audit", "verify", "--offline", cut)
+	// What Caddy has rotated away and packed, and what it has deleted as too old.
+	old, rest := filepath.Join(o.dir, "audit-1.log.gz"), filepath.Join(o.dir, "rest.log")
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err = z.Write([]byte(lines[0]))
+	err = errors.Join(err, z.Close(), os.WriteFile(old, packed.Bytes(), 0o600), os.WriteFile(rest, []byte(strings.Join(lines[1:], "")), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	junk := filepath.Join(o.dir, "junk.gz")
+	if err := os.WriteFile(junk, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	says("3 lines of 1 processes: whole and in order", false, "audit", "verify", old, rest)
+	says("2 lines of 1 processes: whole and in order", false, "audit", "verify", rest)
+	says("invalid header", true, "audit", "verify", "--offline", junk)
 	says("no such file", true, "audit", "verify", cut+"x")
 	says("requires at least 1 arg", true, "audit", "verify")
 }

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,7 +41,7 @@ func restore(ctx context.Context, r command.Restoration) ([]byte, error) {
 		return nil, err
 	}
 	since := auth.EndAll(time.Now().UTC())
-	if !r.EndAll {
+	if r.Audit != nil {
 		if since, err = aftermath(r.Audit, heads, summary.At); err != nil {
 			return nil, err
 		}
@@ -101,12 +100,7 @@ func later(heads map[string]audit.Head, backupAt time.Time) func(audit.Entry) bo
 // aftermath reads the audit of the time after the backup. It must begin before
 // that, be whole and in order; that nothing is cut off its end nobody can tell
 // here.
-func aftermath(files []string, heads map[string]audit.Head, backupAt time.Time) (*auth.Aftermath, error) {
-	log, closeAll, err := openLogs(files)
-	if err != nil {
-		return nil, err
-	}
-	defer closeAll()
+func aftermath(log io.Reader, heads map[string]audit.Head, backupAt time.Time) (*auth.Aftermath, error) {
 	since, fromTheFirst, lines, known := new(auth.Aftermath), false, 0, len(heads) > 0
 	after := later(heads, backupAt)
 	report, err := audit.Read(log, nil, func(line audit.Entry, hash string) {
@@ -133,35 +127,6 @@ func aftermath(files []string, heads map[string]audit.Head, backupAt time.Time) 
 func eventOf(line audit.Entry) auth.Event {
 	id, _ := auth.ParseSessionID(line.SessionID)
 	return auth.Event{Name: auth.EventName(line.Name), At: line.At, Cause: line.Cause, UserID: line.UserID, SessionID: id, DeviceID: line.DeviceID, Before: line.Before, After: line.After}
-}
-
-// openLogs reads files one after the other, as one log. Caddy compresses those
-// that it has rotated away.
-func openLogs(names []string) (log io.Reader, closeAll func(), err error) {
-	var files []*os.File
-	closeAll = func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}
-	var parts []io.Reader
-	for _, name := range names {
-		f, err := os.Open(name)
-		if err != nil {
-			closeAll()
-			return nil, nil, err
-		}
-		files = append(files, f)
-		var part io.Reader = f
-		if strings.HasSuffix(name, ".gz") {
-			if part, err = gzip.NewReader(f); err != nil {
-				closeAll()
-				return nil, nil, fmt.Errorf("reading %s: %w", name, err)
-			}
-		}
-		parts = append(parts, part, strings.NewReader("\n"))
-	}
-	return io.MultiReader(parts...), closeAll, nil
 }
 
 // buildStore makes the store of a configuration, and has fill fill it.

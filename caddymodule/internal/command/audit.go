@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -43,16 +41,12 @@ func verifyAudit(cmd *cobra.Command, files []string, verify Verifier) error {
 	if err != nil {
 		return err
 	}
-	var logs []io.Reader
-	for _, name := range files {
-		file, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		logs = append(logs, file, strings.NewReader("\n"))
+	log, closeAll, err := openLogs(files)
+	if err != nil {
+		return err
 	}
-	found, err := verify(io.MultiReader(logs...), head)
+	defer closeAll()
+	found, err := verify(log, head)
 	if err != nil {
 		return err
 	}

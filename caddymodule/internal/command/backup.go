@@ -28,9 +28,10 @@ type Key struct {
 type Restoration struct {
 	File   string // the backup
 	Key    Key
-	Config []byte   // of the new store, as JSON
-	Audit  []string // files of the audit log, the oldest first
-	EndAll bool     // sessions, instead of reading the audit
+	Config []byte // of the new store, as JSON
+	// Audit is the audit log from the backup on, the oldest line first; nil: all
+	// sessions end.
+	Audit io.Reader
 }
 
 func backupCommands(o Offline) *cobra.Command {
@@ -209,6 +210,14 @@ func restoreCommand(restore func(context.Context, Restoration) ([]byte, error)) 
 			if err != nil {
 				return err
 			}
+			if audits, _ := cmd.Flags().GetStringArray("audit"); len(audits) > 0 {
+				log, closeAll, err := openLogs(audits)
+				if err != nil {
+					return err
+				}
+				defer closeAll()
+				r.Audit = log
+			}
 			answer, err := restore(cmd.Context(), r)
 			if err != nil {
 				return err
@@ -226,9 +235,8 @@ func restoreCommand(restore func(context.Context, Restoration) ([]byte, error)) 
 
 func restorationOf(cmd *cobra.Command, file string) (r Restoration, err error) {
 	r.File = file
-	r.Audit, _ = cmd.Flags().GetStringArray("audit")
-	r.EndAll, _ = cmd.Flags().GetBool("end-all-sessions")
-	if (len(r.Audit) == 0) == !r.EndAll {
+	audits, _ := cmd.Flags().GetStringArray("audit")
+	if endAll, _ := cmd.Flags().GetBool("end-all-sessions"); (len(audits) == 0) == !endAll {
 		return r, usage("a session that was ended after the backup must not live again: give --audit FILE for each file of the audit log, or --end-all-sessions")
 	}
 	if r.Key, err = keyOf(cmd); err != nil {
