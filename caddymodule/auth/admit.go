@@ -88,12 +88,9 @@ func (u User) begun(phone string) bool {
 	return u.Phone == phone && u.Deleted.IsZero() && u.Detached.IsZero()
 }
 
-// importers is how many users are written at once: they share the store's syncs,
-// each of which takes milliseconds.
-const importers = 1000
-
 // make writes new users. Each is decided by one swap on the user's record, and
-// one on the number's, as in a sign-in that may come at the same moment.
+// one on the number's, as in a sign-in that may come at the same moment. All are
+// written at once: they share the store's syncs, each of which takes milliseconds.
 func (i *Import) make(ctx context.Context, lines []Newcomer) (taken []Conflict, err error) {
 	if len(lines) == 0 {
 		return nil, nil
@@ -103,9 +100,7 @@ func (i *Import) make(ctx context.Context, lines []Newcomer) (taken []Conflict, 
 	}
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	tickets := make(chan struct{}, importers)
 	for _, n := range lines {
-		tickets <- struct{}{}
 		all.Go(func() {
 			failed := i.directory.admit(ctx, n.User)
 			mu.Lock()
@@ -118,7 +113,6 @@ func (i *Import) make(ctx context.Context, lines []Newcomer) (taken []Conflict, 
 			default:
 				err = failed
 			}
-			<-tickets
 		})
 	}
 	all.Wait()

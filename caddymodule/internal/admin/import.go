@@ -14,7 +14,7 @@ import (
 
 // importBatch is how many lines are compared and written at once, and all that
 // is in memory of the file.
-const importBatch = 1000
+const importBatch = 2000
 
 // importEnd is the last line of the answer. Without it the import was cut off.
 type importEnd struct {
