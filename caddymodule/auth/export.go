@@ -2,16 +2,18 @@ package auth
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
-// Holdings is everything that is held on one person.
+// Holdings is everything that the store holds on one person.
 type Holdings struct {
 	User       User                   `json:"user"`
 	LastUsedAt time.Time              `json:"last_used_at"`
+	CustomerAt time.Time              `json:"customer_at,omitzero"` // when the number last signed in, as far as that is noted
 	Devices    []Device               `json:"devices"`
 	Sessions   []HeldSession          `json:"sessions"` // also those that have ended
-	Limits     map[string][]time.Time `json:"limits"`   // when what was counted of the number
+	Limits     map[string][]time.Time `json:"limits"`   // when what was counted
 	Challenges []HeldChallenge        `json:"challenges"`
 }
 
@@ -30,9 +32,9 @@ type HeldChallenge struct {
 	Tries     int       `json:"tries"`
 }
 
-// Holdings gathers all that is held on one person. Sessions that have ended
-// stand in no list of the user's, so all sessions are looked through: it takes a
-// second or so for a million of them.
+// Holdings gathers all that is held on one person, and no secret: a session's
+// push token, for one, is not in it. Sessions that have ended stand in no list of
+// the user's, so all sessions are looked through.
 func (o Operator) Holdings(ctx context.Context, id uint64) (h Holdings, err error) {
 	s := o.service
 	if h.User, err = o.User(ctx, id); err != nil {
@@ -49,17 +51,7 @@ func (o Operator) Holdings(ctx context.Context, id uint64) (h Holdings, err erro
 	if h.Sessions, err = s.heldSessions(ctx, h.User); err != nil {
 		return h, err
 	}
-	h.Challenges = []HeldChallenge{}
-	err = each(ctx, s, challengeKey(""), func(c Challenge) error {
-		if c.Phone == h.User.Phone {
-			h.Challenges = append(h.Challenges, HeldChallenge{c.Channel, c.SentAt, c.ExpiresAt, c.Tries})
-		}
-		return nil
-	})
-	if err != nil {
-		return h, err
-	}
-	if h.Limits, err = s.heldLimits(ctx, h.User.Phone); err != nil {
+	if err := s.heldOnNumber(ctx, &h); err != nil {
 		return h, err
 	}
 	type extent struct {
@@ -87,18 +79,49 @@ func (s *Service) heldSessions(ctx context.Context, u User) ([]HeldSession, erro
 	return sessions, err
 }
 
-// heldLimits are those that count the number alone. What counts its prefix, its
-// country or an address is of many people.
-func (s *Service) heldLimits(ctx context.Context, phone string) (map[string][]time.Time, error) {
-	held := map[string][]time.Time{}
-	for _, name := range []string{"phone_sends", "phone_failures"} {
-		h, _, err := read[hits](ctx, s.Store, s.bucket(name, phone, nil, "").key)
-		if err != nil {
-			return nil, err
+// heldOnNumber adds what is held under the number. One that was detached is
+// somebody else's by now, and so is what is held under it.
+func (s *Service) heldOnNumber(ctx context.Context, h *Holdings) error {
+	phone := h.User.Phone
+	if !h.User.Detached.IsZero() {
+		phone = ""
+	}
+	h.Challenges = []HeldChallenge{}
+	err := each(ctx, s, challengeKey(""), func(c Challenge) error {
+		if phone != "" && c.Phone == phone || c.For == h.User.ID {
+			h.Challenges = append(h.Challenges, HeldChallenge{c.Channel, c.SentAt, c.ExpiresAt, c.Tries})
 		}
-		for _, slot := range h.Slots {
-			for range slot.N {
-				held[name] = append(held[name], time.UnixMilli(slot.At).UTC())
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if phone != "" {
+		note, _, err := read[membership](ctx, s.Store, s.memberKey(phone))
+		if err != nil {
+			return err
+		}
+		h.CustomerAt = note.At
+	}
+	h.Limits, err = s.heldLimits(ctx, h.User.ID, phone)
+	return err
+}
+
+// heldLimits are those that count this person alone. What counts the number's
+// prefix, its country or an address is of many people.
+func (s *Service) heldLimits(ctx context.Context, id uint64, phone string) (map[string][]time.Time, error) {
+	held, subjects := map[string][]time.Time{}, map[string][]string{"phone_changes": {userKey(id)}}
+	if phone != "" {
+		subjects["phone_sends"], subjects["phone_failures"] = []string{phone, phone + ofKnown}, []string{phone, phone + ofKnown}
+	}
+	for name, all := range subjects {
+		for _, subject := range all {
+			h, _, err := read[hits](ctx, s.Store, s.bucket(name, subject, nil, "").key)
+			if err != nil {
+				return nil, err
+			}
+			for _, slot := range h.Slots {
+				held[name] = append(held[name], slices.Repeat([]time.Time{time.UnixMilli(slot.At).UTC()}, slot.N)...)
 			}
 		}
 	}
