@@ -66,7 +66,7 @@ func (a *App) operators(rt *runtime) http.Handler {
 		Keys: rt.keys, RotateKeys: rt.tokens.Rotate, RevokeKeys: rt.tokens.Revoke,
 		Masters: masters{rt.engine, a.masters}, Senders: rt.senders, Store: a.storeInfo,
 		Doctor: rt.examine, AuditHead: func() any { return rt.engine.audit.Head() }, Problem: a.problem,
-		CheckLock: func(l admin.Lock) error { return backup.Lock(l).Check() }, Backup: rt.engine.backup,
+		CheckLock: func(l admin.Lock) error { return backup.Lock(l).Check() }, Backup: rt.engine.backup(a.masters),
 	})
 }
 

@@ -193,7 +193,7 @@ func (r *registry) exported(name string) string {
 type footprint struct{ own, all int }
 
 // mostMemory is what a server may take for an import, whatever its size.
-const mostMemory = 512
+const mostMemory = 768
 
 // watch measures the server until the answer is called, which gives the most.
 func (r *registry) watch() (peak func() footprint) {

@@ -50,8 +50,8 @@ func restore(ctx context.Context, r command.Restoration) ([]byte, error) {
 		return nil, err
 	}
 	report := restored{BackupAt: summary.At, Left: since.Left()}
-	err = buildStore(r.Config, func(store auth.Store, secrets auth.Secrets) error {
-		to := auth.NewRestoration(store, secrets, since)
+	err = buildStore(r.Config, summary.Root, func(store auth.Store) error {
+		to := auth.NewRestoration(store, since)
 		_, err := backup.Read(file, backup.Key(r.Key), func(w auth.Write) error { return to.Add(ctx, w) })
 		if err == nil {
 			err = to.Finish(ctx)
@@ -129,8 +129,9 @@ func eventOf(line audit.Entry) auth.Event {
 	return auth.Event{Name: auth.EventName(line.Name), At: line.At, Cause: line.Cause, UserID: line.UserID, SessionID: id, DeviceID: line.DeviceID, Before: line.Before, After: line.After}
 }
 
-// buildStore makes the store of a configuration, and has fill fill it.
-func buildStore(config []byte, fill func(auth.Store, auth.Secrets) error) error {
+// buildStore makes the store of a configuration with a root key that is given,
+// and has fill fill it.
+func buildStore(config, root []byte, fill func(auth.Store) error) error {
 	var of struct {
 		Apps map[string]json.RawMessage `json:"apps"`
 	}
@@ -160,11 +161,12 @@ func buildStore(config []byte, fill func(auth.Store, auth.Secrets) error) error 
 	}
 	seal := new(vault.Late)
 	return builder.Build(seal, app.log, func(store auth.Store) error {
-		secrets, err := (&vault.Keyring{Store: store, Now: time.Now}).Open(ctx, master)
+		keyring := &vault.Keyring{Store: store, Now: time.Now}
+		v, err := keyring.Plant(ctx, root, master)
 		if err != nil {
 			return err
 		}
-		seal.Use(secrets)
-		return fill(store, secrets)
+		seal.Use(v)
+		return fill(store)
 	})
 }

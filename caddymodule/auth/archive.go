@@ -21,6 +21,7 @@ var Kinds = map[string]Kind{
 	"used":    {true, "when users were last there: a dormant account stays one"},
 	"device":  {true, "of users"},
 	"phone":   {true, "whom a number leads to"},
+	"member":  {true, "which numbers are customers'"},
 	"counter": {true, "ids that were given"},
 	"keys":    {true, "signing keys, or no access token would be good"},
 	"era":     {true, "in which no session is good any more, and in which all new ones are"},
@@ -31,9 +32,8 @@ var Kinds = map[string]Kind{
 	"puzzle":     {false, "so would a piece of work"},
 	"limit":      {false, "counts of the last hour or day"},
 	"conversion": {false, "the same"},
-	"member":     {false, "comes back from the users"},
 	"notify":     {false, "events that have been told since, or have aged"},
-	"vault":      {false, "keys of this store, sealed with its master key"},
+	"vault":      {false, "the root key as the master key wraps it: it goes along unwrapped, see docs/backup.md"},
 	"health":     {false, "holds nothing"},
 }
 

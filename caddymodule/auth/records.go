@@ -103,6 +103,10 @@ type Session struct {
 
 	Generation uint32    `json:"generation"` // of the current refresh token
 	RotatedAt  time.Time `json:"rotated_at"` // when the generation last grew
+	// Restored says that the record is of a backup, and was not rotated since: the
+	// client may have a token of a later generation, which the backup does not know.
+	// That is no copy, and is taken once. Nobody can make one but this store.
+	Restored bool `json:"restored,omitempty"`
 
 	Era uint32 `json:"era,omitempty"` // in which it was begun
 

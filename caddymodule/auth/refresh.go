@@ -42,7 +42,7 @@ const (
 // late it comes back.
 func decide(ticket uint32, v Session, seen uint32, grace time.Duration, now time.Time) step {
 	switch {
-	case ticket == v.Generation:
+	case ticket == v.Generation, ticket > v.Generation && v.Restored:
 		return stepRotate
 	case ticket+1 == v.Generation && (seen < v.Generation || now.Before(v.RotatedAt.Add(grace))):
 		return stepRepeat
@@ -75,7 +75,7 @@ func (s *Service) rotate(ctx context.Context, t Ticket) (entry, error) {
 		if v.EndReason != "" {
 			return Write{}, v.EndReason.refusal()
 		}
-		if v.Generation == math.MaxUint32 {
+		if max(v.Generation, t.Generation) == math.MaxUint32 {
 			return Write{}, Refuse(CodeSessionExpired) // the next one would be the first again
 		}
 		now := s.now()
@@ -90,8 +90,8 @@ func (s *Service) rotate(ctx context.Context, t Ticket) (entry, error) {
 			v.over(EndReused, now)
 			return Write{Expires: s.sessionGone(now), Ending: true}, nil
 		}
-		v.Generation++
-		v.RotatedAt = now
+		v.Generation = max(v.Generation, t.Generation) + 1
+		v.RotatedAt, v.Restored = now, false
 		return Write{Expires: s.sessionGone(v.ExpiresAt)}, nil
 	})
 	if err != nil {
@@ -168,6 +168,9 @@ func (s *Service) AuthenticateCookie(ctx context.Context, value string, use Use,
 		return id, "", 0, Refuse(CodeTokenInvalid)
 	}
 	e, err := s.use(ctx, Proof{SessionID: t.SessionID, Generation: t.Generation}, use)
+	if rotate && errors.Is(err, Refuse(CodeTokenInvalid)) && s.restored(ctx, t) {
+		e, err = s.use(ctx, Proof{SessionID: t.SessionID}, use) // see Session.Restored
+	}
 	if err != nil {
 		return id, "", 0, err
 	}
@@ -191,6 +194,12 @@ func (s *Service) AuthenticateCookie(ctx context.Context, value string, use Use,
 		rotated, maxAge = g.Ticket, g.TicketTTL
 	}
 	return s.Live.identity(&e), rotated, maxAge, nil
+}
+
+// restored reports whether a ticket is one of those that Session.Restored is about.
+func (s *Service) restored(ctx context.Context, t Ticket) bool {
+	v, _, err := s.readSession(ctx, t.SessionID)
+	return err == nil && v.Restored && t.Generation > v.Generation
 }
 
 // rotated judges a predecessor where no new cookie can be set. Only a repeat

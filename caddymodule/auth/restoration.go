@@ -10,27 +10,25 @@ import (
 )
 
 // Restoration fills an empty store from a backup. It is used by one goroutine,
-// while nobody else has the store.
+// while nobody else has the store. The store must have the root key of the one
+// that the backup is of: what keys hide, and what clients hold, follows from it.
 type Restoration struct {
-	store   Store
-	secrets Secrets
-	since   *Aftermath
-	kept    time.Duration // how long a session's record outlives it
+	store Store
+	since *Aftermath
+	kept  time.Duration // how long a session's record outlives it
 
-	batch   []Write
-	holders []uint64 // whom the numbers of the backup lead to
-	last    uint64   // the highest id that was given until the backup
-	gone    map[SessionID]bool
-	blocks  blocks
+	batch  []Write
+	last   uint64 // the highest id that was given until the backup
+	gone   map[SessionID]bool
+	blocks blocks
 	// Restored counts what is in the store now, Ended the sessions that the
 	// aftermath has ended.
 	Restored, Ended int
 }
 
-// NewRestoration begins to fill a store. What its records' keys hide is hidden
-// by other secrets than where the backup was made, or by the same.
-func NewRestoration(store Store, secrets Secrets, since *Aftermath) *Restoration {
-	return &Restoration{store: store, secrets: secrets, since: since, kept: sessionRetention, gone: map[SessionID]bool{}}
+// NewRestoration begins to fill a store.
+func NewRestoration(store Store, since *Aftermath) *Restoration {
+	return &Restoration{store: store, since: since, kept: sessionRetention, gone: map[SessionID]bool{}}
 }
 
 // restoreBatch is how many records are written at once.
@@ -62,13 +60,12 @@ func (r *Restoration) flush(ctx context.Context) error {
 	return err
 }
 
-// adapt makes a record of the backup one of the new store's. A kind that it does
-// not know has no keys that hide anything, and stays as it is.
+// adapt makes a record of the backup one of the new store's.
 func (r *Restoration) adapt(w Write) (_ Write, keep bool, err error) {
 	kind := kindOf(w.Key)
 	switch kind {
 	case "phone":
-		return w, false, r.lead(w)
+		return r.number(w)
 	case "user":
 		return r.user(w)
 	case "session":
@@ -93,13 +90,12 @@ func (r *Restoration) adapt(w Write) (_ Write, keep bool, err error) {
 	return w, archived(kind), nil
 }
 
-// lead remembers whom a number leads to. The number itself stands in the user's
-// record alone, so Finish makes the new record of it.
-func (r *Restoration) lead(w Write) error {
+// number keeps what leads to a user. A number that its user has given up since
+// leads nowhere: whoever has it now may be a stranger.
+func (r *Restoration) number(w Write) (Write, bool, error) {
 	var e phoneEntry
 	err := decode(w.Value, &e)
-	r.holders = append(r.holders, e.UserID)
-	return err
+	return w, !r.since.deleted[e.UserID] && !r.since.moved[e.UserID], err
 }
 
 func (r *Restoration) user(w Write) (Write, bool, error) {
@@ -122,13 +118,12 @@ func (r *Restoration) session(w Write) (Write, bool, error) {
 		r.gone[v.ID] = true
 		return w, false, nil
 	}
-	end, over := r.since.endOf(v.ID, v.UserID, v.DeviceID)
-	if !over || v.EndReason != "" {
-		return w, true, nil
+	if end, over := r.since.endOf(v.ID, v.UserID, v.DeviceID); over && v.EndReason == "" {
+		r.Ended++
+		v.over(end.reason, end.at)
+		w.Expires = end.at.Add(r.kept)
 	}
-	r.Ended++
-	v.over(end.reason, end.at)
-	w.Expires = end.at.Add(r.kept)
+	v.Restored = v.EndReason == ""
 	var err error
 	w.Value, err = encode(v)
 	return w, true, err
@@ -178,66 +173,10 @@ func userIn(key string) (uint64, error) {
 	return id, nil
 }
 
-// Finish writes what follows from the rest: the numbers' records, and who is a
-// customer.
+// Finish writes what stands in no single record, and makes all of it durable.
 func (r *Restoration) Finish(ctx context.Context) error {
-	if err := errors.Join(r.count(ctx), r.block(ctx)); err != nil {
-		return err
-	}
-	if err := r.flush(ctx); err != nil {
-		return err
-	}
-	for len(r.holders) > 0 {
-		part := r.holders[:min(len(r.holders), restoreBatch)]
-		r.holders = r.holders[len(part):]
-		if err := r.leadBack(ctx, part); err != nil {
-			return err
-		}
-	}
-	if err := r.flush(ctx); err != nil {
+	if err := errors.Join(r.count(ctx), r.block(ctx), r.flush(ctx)); err != nil {
 		return err
 	}
 	return r.store.Sync(ctx)
-}
-
-func (r *Restoration) leadBack(ctx context.Context, holders []uint64) error {
-	keys := make([]string, len(holders))
-	for i, id := range holders {
-		keys[i] = userKey(id)
-	}
-	records, err := r.store.Get(ctx, keys...)
-	if err != nil {
-		return err
-	}
-	for _, record := range records {
-		if record.Version == 0 {
-			continue // deleted
-		}
-		var u User
-		if err := decode(record.Value, &u); err != nil {
-			return err
-		}
-		if err := r.number(ctx, u); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *Restoration) number(ctx context.Context, u User) error {
-	if u.Phone == "" || !u.Deleted.IsZero() || !u.Detached.IsZero() || r.since.moved[u.ID] {
-		return nil // the number leads elsewhere, or nowhere: who has it now may be a stranger
-	}
-	entry, err := encode(phoneEntry{u.ID})
-	if err != nil {
-		return err
-	}
-	if err := r.put(ctx, Write{Key: phoneKey(r.secrets, u.Phone), Value: entry}); err != nil || u.SignedIn.IsZero() {
-		return err
-	}
-	note, err := encode(membership{u.SignedIn})
-	if err != nil {
-		return err
-	}
-	return r.put(ctx, Write{Key: memberKey(r.secrets, u.Phone), Value: note, Expires: u.SignedIn.Add(memberFor)})
 }

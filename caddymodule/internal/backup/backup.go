@@ -35,8 +35,14 @@ type Key struct {
 const format = 1
 
 type header struct {
-	Format int       `json:"sidegate_backup"`
-	At     time.Time `json:"at"` // just before the moment of the records
+	Format int `json:"sidegate_backup"`
+	Origin
+}
+
+// Origin says of what store the records are.
+type Origin struct {
+	At   time.Time `json:"at"`       // just before the moment of the records
+	Root []byte    `json:"root_key"` // what its keys hide, and its clients hold, follows from it
 }
 
 // line is a record or, as the last one, the trailer.
@@ -108,8 +114,8 @@ func (l Lock) Check() error {
 	return err
 }
 
-// NewWriter begins a backup of the moment at.
-func NewWriter(to io.Writer, l Lock, at time.Time) (*Writer, error) {
+// NewWriter begins a backup.
+func NewWriter(to io.Writer, l Lock, of Origin) (*Writer, error) {
 	recipients, err := l.recipients()
 	if err != nil {
 		return nil, err
@@ -121,7 +127,8 @@ func NewWriter(to io.Writer, l Lock, at time.Time) (*Writer, error) {
 	w := &Writer{age: sealed, buffer: bufio.NewWriterSize(sealed, 64<<10)}
 	w.lines = json.NewEncoder(w.buffer)
 	w.lines.SetEscapeHTML(false)
-	return w, w.lines.Encode(header{format, at.UTC()})
+	of.At = of.At.UTC()
+	return w, w.lines.Encode(header{format, of})
 }
 
 // Write adds a record.

@@ -19,6 +19,8 @@ import (
 
 var at = time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
 
+const rootKey = "the root key of the store backed up"
+
 func keys(t testing.TB) (backup.Lock, backup.Key) {
 	t.Helper()
 	identity, recipient, err := backup.NewKey()
@@ -42,7 +44,7 @@ func records(n int) (all []auth.Write) {
 func file(t testing.TB, l backup.Lock, all []auth.Write) []byte {
 	t.Helper()
 	var to bytes.Buffer
-	w, err := backup.NewWriter(&to, l, at)
+	w, err := backup.NewWriter(&to, l, backup.Origin{At: at, Root: []byte(rootKey)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +81,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: read %d records, want %d equal ones: %v", name, len(got), len(want), err)
 		}
-		if !s.At.Equal(at) || s.Records != 1001 || s.Kinds["user"] != 1000 || s.Kinds["era"] != 1 {
+		if !s.At.Equal(at) || string(s.Root) != rootKey || s.Records != 1001 || s.Kinds["user"] != 1000 || s.Kinds["era"] != 1 {
 			t.Errorf("%s: %+v", name, s)
 		}
 	}
@@ -89,7 +91,7 @@ func TestUselessWithoutItsKey(t *testing.T) {
 	lock, _ := keys(t)
 	_, other := keys(t)
 	text := file(t, lock, []auth.Write{{Key: "user/1", Value: []byte("+46701234567")}})
-	if bytes.Contains(text, []byte("+46701234567")) || bytes.Contains(text, []byte("user/1")) {
+	if bytes.Contains(text, []byte("+46701234567")) || bytes.Contains(text, []byte("user/1")) || bytes.Contains(text, []byte(rootKey)) {
 		t.Error("the file is readable")
 	}
 	for name, key := range map[string]backup.Key{
@@ -170,12 +172,13 @@ func sealed(t testing.TB, l backup.Lock, plain string) []byte {
 
 // Whoever has the public key can make a file; what is no backup is refused.
 func TestLinesThatAreRefused(t *testing.T) {
-	const head = `{"sidegate_backup":1,"at":"2027-01-01T12:00:00Z"}` + "\n"
+	const head = `{"sidegate_backup":1,"at":"2027-01-01T12:00:00Z","root_key":"AQ=="}` + "\n"
 	const record = `{"key":"user/1","value":"AQ=="}` + "\n"
 	lock, key := keys(t)
 	for name, plain := range map[string]string{
 		"nothing": "", "no header": record, "another format": strings.Replace(head, ":1", ":2", 1),
-		"no trailer": head + record, "a count too high": head + record + `{"records":2}`, "a count too low": head + record + `{"records":0}`,
+		"no root key": strings.Replace(head, "AQ==", "", 1) + `{"records":0}`,
+		"no trailer":  head + record, "a count too high": head + record + `{"records":2}`, "a count too low": head + record + `{"records":0}`,
 		"more after the end": head + record + `{"records":1}` + "\n" + record, "a line that is cut": head + `{"key":"user/1","va`,
 		"no key": head + `{"value":"AQ=="}` + "\n" + `{"records":1}`, "no value": head + `{"key":"a"}` + "\n" + `{"records":1}`,
 		"an unknown member": head + `{"key":"a","value":"AQ==","more":1}` + "\n" + `{"records":1}`,
@@ -201,8 +204,8 @@ func TestWhatStopsAReader(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	lock, key := keys(f)
-	f.Add([]byte("{\"sidegate_backup\":1,\"at\":\"2027-01-01T12:00:00Z\"}\n{\"key\":\"a\",\"value\":\"AQ==\",\"expires\":1}\n{\"records\":1}\n"))
-	f.Add([]byte("{\"sidegate_backup\":1}\n{\"records\":0}"))
+	f.Add([]byte("{\"sidegate_backup\":1,\"at\":\"2027-01-01T12:00:00Z\",\"root_key\":\"AQ==\"}\n{\"key\":\"a\",\"value\":\"AQ==\",\"expires\":1}\n{\"records\":1}\n"))
+	f.Add([]byte("{\"sidegate_backup\":1,\"root_key\":\"AQ==\"}\n{\"records\":0}"))
 	whole := file(f, lock, records(3))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if got, s, err := read(sealed(t, lock, string(text)), key); err == nil && len(got) != s.Records {

@@ -18,6 +18,7 @@ import (
 // Summary is what a backup has.
 type Summary struct {
 	At      time.Time      `json:"at"`
+	Root    []byte         `json:"-"` // it is a secret
 	Records int            `json:"records"`
 	Kinds   map[string]int `json:"kinds"` // how many of each
 }
@@ -50,24 +51,28 @@ func Read(from io.Reader, k Key, visit func(auth.Write) error) (Summary, error) 
 	}
 	lines := bufio.NewScanner(plain)
 	lines.Buffer(nil, maxLine)
-	if s.At, err = head(lines); err != nil {
+	of, err := head(lines)
+	if err != nil {
 		return s, err
 	}
+	s.At, s.Root = of.At, of.Root
 	return s, s.read(lines, visit)
 }
 
-func head(lines *bufio.Scanner) (time.Time, error) {
+func head(lines *bufio.Scanner) (Origin, error) {
 	var h header
 	if !lines.Scan() {
-		return h.At, damage(lines)
+		return h.Origin, damage(lines)
 	}
 	switch err := strict(lines.Bytes(), &h); {
 	case err != nil:
-		return h.At, fmt.Errorf("%w: its first line is no header", errDamaged)
+		return h.Origin, fmt.Errorf("%w: its first line is no header", errDamaged)
 	case h.Format != format:
-		return h.At, fmt.Errorf("the backup has format %d, and this program reads %d", h.Format, format)
+		return h.Origin, fmt.Errorf("the backup has format %d, and this program reads %d", h.Format, format)
+	case len(h.Root) == 0:
+		return h.Origin, fmt.Errorf("%w: it has no root key", errDamaged)
 	}
-	return h.At, nil
+	return h.Origin, nil
 }
 
 func (s *Summary) read(lines *bufio.Scanner, visit func(auth.Write) error) error {

@@ -53,6 +53,33 @@ func (k *Keyring) Open(ctx context.Context, m *Master) (*Vault, error) {
 	return New(root)
 }
 
+// Root gives the root key itself: for a backup, which is encrypted with a key of
+// its own, and for nothing else.
+func (k *Keyring) Root(ctx context.Context, m *Master) ([]byte, error) {
+	w, _, err := k.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.open(m)
+}
+
+// Plant puts a root key that another store had into an empty one, and gives its
+// vault: what follows from the key is then what it was in the other.
+func (k *Keyring) Plant(ctx context.Context, root []byte, m *Master) (*Vault, error) {
+	v, err := New(root)
+	if err != nil {
+		return nil, err
+	}
+	w, err := wraps(nil).with(root, m, k.Now())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := k.Store.Swap(ctx, 0, auth.Write{Key: RootRecord, Value: w.encode()}); err != nil {
+		return nil, fmt.Errorf("writing the root key: %w", err)
+	}
+	return v, nil
+}
+
 func (k *Keyring) used(ctx context.Context) (bool, error) {
 	if len(k.Witnesses) == 0 {
 		return false, nil

@@ -253,3 +253,31 @@ func TestKeyringRaces(t *testing.T) {
 		t.Errorf("%d keys, %v", len(list), err)
 	}
 }
+
+// A store that is made of another one's backup has its root key, under a master
+// key of its own.
+func TestRootMovesToAnotherStore(t *testing.T) {
+	from, to, a, b := testRing(memstore.New(time.Now)), testRing(memstore.New(time.Now)), testMaster(t, 1), testMaster(t, 2)
+	want := from.mustOpen(t, a)
+	if _, err := from.Root(t.Context(), b); err == nil {
+		t.Error("a master key that does not open the store got its root key")
+	}
+	root, err := from.Root(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := to.Plant(t.Context(), root[1:], b); err == nil {
+		t.Error("half a root key was taken")
+	}
+	planted, err := to.Plant(t.Context(), root, b)
+	if err != nil || planted.Fingerprint() != want.Fingerprint() {
+		t.Fatalf("another root key was planted: %v", err)
+	}
+	if got := to.mustOpen(t, b); got.Fingerprint() != want.Fingerprint() || got.Index("phone", "+46701234567") != want.Index("phone", "+46701234567") {
+		t.Error("the root key is another one at the next start")
+	}
+	to.refuses(t, "under the first store's master key", a, "another master key")
+	if _, err := to.Plant(t.Context(), NewKey(), b); err == nil {
+		t.Error("the root key of a store was replaced")
+	}
+}
