@@ -41,7 +41,8 @@ const (
 	modelAttempts = 5
 	modelSends    = 4  // an hour, to a number
 	modelPrefix   = 6  // an hour, to a block
-	modelFailures = 14 // an hour, for a number: more than make the next one wait
+	modelRow      = 15 // in a row; then the next one waits
+	modelFailures = 19 // an hour, for a number: more than a row
 )
 
 // limitsModel keeps what really went out and was really compared.
@@ -209,10 +210,10 @@ func (m *limitsModel) guess(rt *rapid.T) {
 	if n == 0 {
 		return
 	}
-	if row+n > 10 && (row < 10 || n > 1) {
+	if row+n > modelRow && (row < modelRow || n > 1) {
 		rt.Fatalf("%d wrong codes compared at once after %d in a row", n, row)
 	}
-	if row >= 10 && now-past[len(past)-1] < 30*time.Second {
+	if row >= modelRow && now-past[len(past)-1] < 30*time.Second {
 		rt.Fatalf("a wrong code compared %v after %d in a row", now-past[len(past)-1], row)
 	}
 	m.row[c.phone] += n
