@@ -112,6 +112,18 @@ func (w *Response) prepare() {
 	if text := strings.ToLower(strings.Join(h["Cache-Control"], ",")); !strings.Contains(text, "no-store") && !isPrivate(text) {
 		h["Cache-Control"] = []string{"private, no-cache"}
 	}
+	for name := range h {
+		if overCacheControl(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// overCacheControl reports the fields that shared caches take for more than
+// Cache-Control (RFC 9213, and those before it).
+func overCacheControl(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasSuffix(name, "cdn-cache-control") || name == "surrogate-control" || name == "x-accel-expires"
 }
 
 // isPrivate looks for the directive without fields: private="x" guards the

@@ -134,6 +134,19 @@ func TestRotatedCookieIsSetOnce(t *testing.T) {
 			t.Errorf("%s: got %q, %d early", test.name, got, len(early))
 		}
 	}
+	// Attack: an app that lets its CDN cache a page would have the session of
+	// the one who was first cached with it.
+	a, _ := answer(t, &fake{successor: "next"}, func(w http.ResponseWriter, _ *http.Request) {
+		for _, name := range []string{"CDN-Cache-Control", "Acme-CDN-Cache-Control", "Surrogate-Control", "X-Accel-Expires"} {
+			w.Header().Set(name, "max-age=60")
+		}
+		w.Header().Set("Cache-Control", "no-store")
+	})
+	for name := range a.Header {
+		if strings.Contains(a.Header.Get(name), "60") && name != "Set-Cookie" {
+			t.Errorf("a cache may keep the cookie by %s", name)
+		}
+	}
 	if got := setCookie(plainCookie, "v", 0); strings.Contains(got, "Secure") || !strings.Contains(got, "Max-Age=1;") {
 		t.Errorf("loopback, at the session's end: got %q", got)
 	}
