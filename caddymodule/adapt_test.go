@@ -139,6 +139,7 @@ func prepareEnvironment(t *testing.T) {
 	t.Setenv("DORMANT_SECRET", "a-secret-of-the-dormant-hook")
 	t.Setenv("USERS_DSN", "postgres://sidegate:a-password@db.internal/app?sslmode=verify-full")
 	t.Setenv("USERS_MYSQL_DSN", "sidegate:a-password@tcp(db.internal:3306)/app?tls=true")
+	t.Setenv("USERS_PASSWORD", "the-password-of-the-database")
 	t.Setenv("EVENT_SECRET", "a-secret-of-the-receiver")
 	t.Setenv("MASTER_KEY", key)
 	os.Unsetenv("NOT_SET")

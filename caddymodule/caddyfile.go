@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,7 +117,7 @@ func secretWord(to *string) word {
 		}
 		for _, variable := range os.Environ() {
 			name, held, _ := strings.Cut(variable, "=")
-			if held == value {
+			if held == value || isIn(name, held, value) {
 				return d.Errf("%s: a secret written as {$%s} ends up readable in the admin API; write {env.%s}", key, name, name)
 			}
 		}
@@ -126,6 +127,19 @@ func secretWord(to *string) word {
 		*to = value
 		return nil
 	}
+}
+
+var (
+	secretName = regexp.MustCompile(`(?i)pass|secret|token|key|credential`)
+	inBraces   = regexp.MustCompile(`\{[^}]*\}`)
+)
+
+// isIn reports whether a variable whose name says that it is a secret is part of
+// a value, as a password is of a dsn. What a placeholder names, such as a file,
+// is none.
+func isIn(name, held, value string) bool {
+	const least = 6 // shorter ones may stand there by accident
+	return len(held) >= least && secretName.MatchString(name) && strings.Contains(inBraces.ReplaceAllString(value, ""), held)
 }
 
 func durationWord(to *caddy.Duration) word {
