@@ -18,6 +18,7 @@ func TestNodesAgree(t *testing.T) {
 		nodes := newNodes(t, 3, opt)
 		t.Run("an end is heard at once", func(t *testing.T) { endsAreHeard(t, nodes) })
 		t.Run("new roles are heard", func(t *testing.T) { rolesAreHeard(t, nodes) })
+		t.Run("an operator's orders are heard", func(t *testing.T) { ordersAreHeard(t, nodes) })
 		t.Run("watchers are woken", func(t *testing.T) { watchersAreWoken(t, nodes) })
 		t.Run("parallel refreshes give one successor", func(t *testing.T) { refreshesAgree(t, nodes) })
 		t.Run("limits hold in total", func(t *testing.T) { limitsAgree(t, nodes) })
@@ -61,6 +62,36 @@ func rolesAreHeard(t *testing.T, nodes []node) {
 			id, err := n.Authenticate(t.Context(), claim(g), auth.Access)
 			return err == nil && id.Type == "staff" && id.RolesText == "admin"
 		})
+	}
+}
+
+// ordersAreHeard: the end of all sessions is one record, which no session's own
+// record tells of.
+func ordersAreHeard(t *testing.T, nodes []node) {
+	over := nodes[0].signIn()
+	ctx, stop := context.WithCancel(t.Context())
+	var kept sync.WaitGroup
+	defer kept.Wait()
+	defer stop()
+	for _, n := range nodes {
+		n.passes(over)
+		kept.Go(func() { n.Live.Keep(ctx, n.Store, time.Hour, func(err error) { t.Error(err) }) })
+	}
+	operator := nodes[0].As("test")
+	if err := errors.Join(operator.RevokeAll(t.Context()), operator.Block(t.Context(), auth.Block{Country: "SE"})); err != nil {
+		t.Fatal(err)
+	}
+	lives := nodes[0].signIn()
+	for _, n := range nodes {
+		within(t, trust, "all sessions have ended", func() bool { return isRevoked(n.request(over)) })
+		n.passes(lives)
+		within(t, trust, "a country is blocked", func() bool {
+			_, err := n.Start(t.Context(), auth.StartRequest{Phone: "+46700000001", Country: "SE"})
+			return errors.Is(err, auth.Refuse(auth.CodePhoneNotSupported))
+		})
+	}
+	if err := operator.Unblock(t.Context(), auth.Block{Country: "SE"}); err != nil {
+		t.Fatal(err)
 	}
 }
 
