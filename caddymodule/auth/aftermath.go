@@ -203,7 +203,7 @@ func (a *Aftermath) Left() []string {
 	left := slices.Clone(a.untold)
 	for _, id := range slices.Sorted(maps.Keys(a.moved)) {
 		if !a.deleted[id] {
-			left = append(left, fmt.Sprintf("user %d took another number after the backup: the former one opens nothing, and the new one is not known", id))
+			left = append(left, fmt.Sprintf("user %d took another number after the backup, which is in no log, and the former one opens nothing: delete the user, and a minute later create one with this id and the new number", id))
 		}
 	}
 	return left

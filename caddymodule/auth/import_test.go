@@ -215,3 +215,38 @@ func TestImportKnowsWhoseANumberIs(t *testing.T) {
 		}
 	}
 }
+
+// overtaken lets something happen right after a record was first written.
+type overtaken struct {
+	auth.Store
+	key  string
+	then func()
+}
+
+func (s *overtaken) Swap(ctx context.Context, v auth.Version, w auth.Write) (auth.Version, error) {
+	at, err := s.Store.Swap(ctx, v, w)
+	if then := s.then; w.Key == s.key && then != nil {
+		s.then = nil
+		then()
+	}
+	return at, err
+}
+
+// Attack: a stranger signs in with a number between the two writes that import
+// it, and the account of the file is theirs.
+func TestImportOvertakenByASignIn(t *testing.T) {
+	w := newWorld(t)
+	var stranger auth.Grant
+	w.local().Store = &overtaken{w.store, "user/50", func() { stranger = w.signIn(alice, "phone") }}
+	line := newcomers(auth.User{ID: 50, Phone: alice, Roles: []string{"admin"}})
+	i, conflicts := w.bring(false, line)
+	if !slices.Equal(conflicts, []string{"1 phone_taken"}) || i.Created != 0 {
+		t.Errorf("%d new, %v", i.Created, conflicts)
+	}
+	if id := stranger.Identity.UserID; id != 51 || slices.Contains(w.user(id).Roles, "admin") {
+		t.Errorf("the stranger is user %d", id)
+	}
+	if _, err := w.As("anna").User(t.Context(), 50); err == nil {
+		t.Error("the account of the file is left without a number")
+	}
+}

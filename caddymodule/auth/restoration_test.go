@@ -318,6 +318,18 @@ func TestANumberGivenUpAfterTheBackupOpensNothing(t *testing.T) {
 	if left := since.Left(); len(left) != 1 || !strings.Contains(left[0], "took another number") {
 		t.Errorf("left is %q", left)
 	}
+	// What it says to do.
+	op := n.As("anna")
+	wants(t, op.Delete(t.Context(), g.Identity.UserID), "")
+	n.clock.pass(time.Minute)
+	_, err := op.Create(t.Context(), auth.User{ID: g.Identity.UserID, Phone: bob})
+	wants(t, err, "")
+	if back := n.signIn(bob, "phone"); back.Identity.UserID != g.Identity.UserID {
+		t.Errorf("the person is user %d", back.Identity.UserID)
+	}
+	if stranger := n.signIn(alice, "phone"); stranger.Identity.UserID == g.Identity.UserID {
+		t.Error("a stranger is in the account")
+	}
 }
 
 // An audit that does not say how an account was left: a ban holds, for good.
