@@ -79,8 +79,8 @@ func (a *Aftermath) Hear(e Event) {
 		a.hearBlock(e, e.After)
 	case EventBlockRemoved:
 		a.hearBlock(e, e.Before)
-	case EventKeysRotated:
-		a.keys = true
+	case EventKeysRotated: // to add one takes nothing away
+		a.keys = a.keys || e.Cause != "rotate" && e.Cause != "schedule"
 	}
 }
 

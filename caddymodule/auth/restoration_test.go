@@ -229,6 +229,19 @@ func TestTokensFromNowhere(t *testing.T) {
 	wants(t, err, auth.CodeRefreshReused)
 }
 
+// Attack: tokens of a signing key that was revoked after the backup are good again.
+func TestRevokedSigningKeysDoNotComeBack(t *testing.T) {
+	for cause, want := range map[string]bool{"rotate": true, "schedule": true, "revoke": false, "": false} {
+		w, since := newWorld(t), new(auth.Aftermath)
+		since.Hear(auth.Event{Name: auth.EventKeysRotated, Cause: cause})
+		since.Hear(auth.Event{Name: auth.EventKeysRotated, Cause: "schedule"})
+		n, _ := elsewhere(t, w, []auth.Write{{Key: "keys/ES256", Value: []byte("\x01{}")}}, since)
+		if got := n.records("keys") != ""; got != want {
+			t.Errorf("%q: the keys are back: %v", cause, got)
+		}
+	}
+}
+
 // The app knows ids that were given after the backup as somebody's.
 func TestIdsOfTheTimeAfterAreNotGivenAgain(t *testing.T) {
 	w := newWorld(t)
