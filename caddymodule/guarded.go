@@ -59,7 +59,7 @@ func (g guarded) Sync(ctx context.Context) error {
 func (g guarded) List(ctx context.Context, prefix, after string, limit int) ([]auth.Listed, error) {
 	lister, ok := g.store.(auth.Lister)
 	if !ok {
-		return nil, fmt.Errorf("%w: this store cannot list its records", auth.ErrUnavailable)
+		return nil, auth.ErrNoList
 	}
 	return guard(ctx, g.log, metrics.List, prefix, func(ctx context.Context) ([]auth.Listed, error) { return lister.List(ctx, prefix, after, limit) })
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -34,8 +35,8 @@ type lapses struct {
 
 // Lapse notes and tells the ends of sessions that have run out and that nobody
 // has looked at since, until the context ends: of those in memory within a
-// minute, of the others when a walk through the store comes to them. rules gives
-// the service whose rules hold at the moment; nil is none.
+// minute, of the others when a walk through the store comes to them, if it is a
+// Lister. rules gives the service whose rules hold at the moment; nil is none.
 func Lapse(ctx context.Context, rules func() *Service) {
 	tick := time.NewTicker(lapseEvery)
 	defer tick.Stop()
@@ -93,6 +94,10 @@ func (l *Live) overdue(shard int, at, idle int64) (over []SessionID) {
 // memory.
 func (s *Service) walk(ctx context.Context, l *lapses) error {
 	records, err := s.list(ctx, "session/", l.walked, walkPage)
+	if errors.Is(err, ErrNoList) {
+		l.walk = l.tick + restTicks
+		return nil
+	}
 	if err != nil {
 		return err
 	}

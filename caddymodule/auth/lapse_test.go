@@ -1,7 +1,9 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -21,7 +23,7 @@ type ends struct {
 
 func endingWorld(t *testing.T, life time.Duration) *ends {
 	w := &ends{world: newWorld(t, func(s *auth.Settings) { s.IdleTimeout, s.MaxLifetime = idle, life }), told: map[auth.SessionID][]string{}}
-	w.Service.Store, w.Service.Health.Store = w.store.Store, w.store.Store // which can be walked
+	w.Service.Store, w.Service.Health.Store = w.store.Store, w.store.Store
 	w.of(w.Service)
 	return w
 }
@@ -172,13 +174,30 @@ func TestEndsOfAnEraAreNotToldAgain(t *testing.T) {
 	})
 }
 
+// A store that cannot be walked is no fault, and no reason to fill the log.
+func TestLapseWithoutALister(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := endingWorld(t, time.Hour)
+		var log bytes.Buffer
+		w.Log = slog.New(slog.NewTextHandler(&log, nil))
+		g := w.signIn(alice, "phone")
+		w.Service.Store = struct{ auth.Store }{w.store} // hides that it is a Lister
+		lapsing(t, w.Service)
+		time.Sleep(idle + soon)
+		synctest.Wait()
+		if told := w.heard(g); !slices.Equal(told, []string{"idle"}) || log.Len() > 0 {
+			t.Errorf("told %q, logged %s", told, &log)
+		}
+	})
+}
+
 // A store that cannot answer is asked again after a minute, and the end is told
 // then.
 func TestLapseOutlivesAFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := endingWorld(t, time.Hour)
 		g := w.signIn(alice, "phone")
-		w.Service.Store = w.store // which cannot be walked either
+		w.Service.Store = w.store
 		w.store.failAfter(0)
 		lapsing(t, w.Service)
 		time.Sleep(2 * idle)

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,7 +69,7 @@ func (s *Service) fits(u User, q UserQuery) bool {
 func (s *Service) list(ctx context.Context, prefix, after string, limit int) ([]Listed, error) {
 	lister, ok := s.Store.(Lister)
 	if !ok {
-		return nil, fmt.Errorf("%w: this store cannot list its records", ErrUnavailable)
+		return nil, ErrNoList
 	}
 	return lister.List(ctx, prefix, after, limit)
 }

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -69,6 +70,9 @@ type Lister interface {
 	// that is written meanwhile may be missed; one that stays as it is, is not.
 	List(ctx context.Context, prefix, after string, limit int) ([]Listed, error)
 }
+
+// ErrNoList is what listing gives at a store that is no Lister.
+var ErrNoList = fmt.Errorf("%w: this store cannot list its records", ErrUnavailable)
 
 // Listed is a record with its key.
 type Listed struct {
