@@ -133,10 +133,12 @@ func (p *plan) setUp(ctx context.Context, names []string, args ...string) (*hous
 			seeds = far
 		}
 		n, err := h.startNode(ctx, name, seeds)
+		if n != nil {
+			h.nodes = append(h.nodes, n)
+		}
 		if err != nil {
 			return h, err
 		}
-		h.nodes = append(h.nodes, n)
 	}
 	return h, nil
 }

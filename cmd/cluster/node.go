@@ -85,6 +85,9 @@ func (n *node) start(ctx context.Context) error {
 
 // kill ends the process at once, without a last word.
 func (n *node) kill() {
+	if n.process == nil || n.process.Process == nil {
+		return // it never began
+	}
 	_ = n.process.Process.Kill()
 	_ = n.process.Wait()
 }
