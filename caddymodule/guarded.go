@@ -59,7 +59,7 @@ func (g guarded) Sync(ctx context.Context) error {
 func (g guarded) List(ctx context.Context, prefix, after string, limit int) ([]auth.Listed, error) {
 	lister, ok := g.store.(auth.Lister)
 	if !ok {
-		return nil, auth.ErrNoList
+		return nil, auth.ErrCannotList
 	}
 	return guard(ctx, g.log, metrics.List, prefix, func(ctx context.Context) ([]auth.Listed, error) { return lister.List(ctx, prefix, after, limit) })
 }
@@ -72,6 +72,16 @@ func (g guarded) Snapshot(ctx context.Context, visit func(auth.Write) error) err
 		return fmt.Errorf("%w: this store cannot show one moment of all its records", auth.ErrUnavailable)
 	}
 	return snapshotter.Snapshot(ctx, visit)
+}
+
+// Erase implements auth.Eraser, where the store is one.
+func (g guarded) Erase(ctx context.Context, owner uint64, until time.Time) error {
+	eraser, ok := g.store.(auth.Eraser)
+	if !ok {
+		return auth.ErrCannotErase
+	}
+	_, err := guard(ctx, g.log, metrics.Erase, "", func(ctx context.Context) (struct{}, error) { return struct{}{}, eraser.Erase(ctx, owner, until) })
+	return err
 }
 
 // guard carries a call out. key is one of those it is about.

@@ -142,13 +142,13 @@ func (s *Service) isMember(ctx context.Context, phone string) (bool, error) {
 	return exists, err
 }
 
-// enroll notes that a number has signed in. Losing the note costs the number
-// its place in the reserve until its next sign-in, and nothing else.
-func (s *Service) enroll(ctx context.Context, phone string) {
+// enroll notes that a user's number has signed in. Losing the note costs the
+// number its place in the reserve until its next sign-in, and nothing else.
+func (s *Service) enroll(ctx context.Context, user uint64, phone string) {
 	now := s.now()
-	value, err := encode(membership{now})
+	w, err := writing(s.memberKey(phone), membership{now}, Write{Expires: now.Add(memberFor), Owner: user})
 	if err == nil {
-		err = s.Store.Put(ctx, []Write{{Key: s.memberKey(phone), Value: value, Expires: now.Add(memberFor)}})
+		err = s.Store.Put(ctx, []Write{w})
 	}
 	if err != nil {
 		s.Log.Error("noting that a number has signed in", "error", err)

@@ -59,7 +59,9 @@ func tooOften(err error) error {
 }
 
 func (s *Service) changes(user uint64) *bucket {
-	return s.bucket("phone_changes", userKey(user), phoneChanges, CodeRateLimited)
+	b := s.bucket("phone_changes", userKey(user), phoneChanges, CodeRateLimited)
+	b.owner = user
+	return b
 }
 
 // StartPhoneChange sends a code to the number that is to become the owner's. It
@@ -140,7 +142,7 @@ func (s *Service) change(ctx context.Context, by SessionID, c Challenge, r Chang
 	s.tell(Event{Name: EventPhoneChanged, UserID: c.For, Subject: s.subject(c.Phone), Country: c.Country, Cause: s.subject(former), ClientIP: r.ClientIP})
 	s.notice(former, c, r.Locale)
 	s.dismiss(ctx, former)
-	s.enroll(ctx, c.Phone)
+	s.enroll(ctx, c.For, c.Phone)
 	if err := s.Directory.(Mover).Forget(ctx, c.For, former); err != nil {
 		s.Log.Error("forgetting a user's former phone number", "auth_user_id", c.For, "error", err)
 	}

@@ -14,7 +14,6 @@ type Holdings struct {
 	Devices    []Device               `json:"devices"`
 	Sessions   []HeldSession          `json:"sessions"` // also those that have ended
 	Limits     map[string][]time.Time `json:"limits"`   // when what was counted
-	Challenges []HeldChallenge        `json:"challenges"`
 }
 
 // HeldSession is a session as its owner may have it.
@@ -24,16 +23,9 @@ type HeldSession struct {
 	HasPushToken bool      `json:"has_fcm_token"`
 }
 
-// HeldChallenge is a code that was asked for; the code itself stands nowhere.
-type HeldChallenge struct {
-	Channel   string    `json:"channel"`
-	SentAt    time.Time `json:"sent_at"`
-	ExpiresAt time.Time `json:"expires_at"`
-	Tries     int       `json:"tries"`
-}
-
 // Holdings gathers all that is held on one person, and no secret: a session's
-// push token, for one, is not in it. Sessions that have ended stand in no list of
+// push token, for one, is not in it. A challenge of the last minutes is not either:
+// nobody finds it, or can open it, without its id. Sessions that have ended stand in no list of
 // the user's, so all sessions are looked through.
 func (o Operator) Holdings(ctx context.Context, id uint64) (h Holdings, err error) {
 	s := o.service
@@ -81,20 +73,10 @@ func (s *Service) heldSessions(ctx context.Context, u User) ([]HeldSession, erro
 
 // heldOnNumber adds what is held under the number. One that was detached is
 // somebody else's by now, and so is what is held under it.
-func (s *Service) heldOnNumber(ctx context.Context, h *Holdings) error {
+func (s *Service) heldOnNumber(ctx context.Context, h *Holdings) (err error) {
 	phone := h.User.Phone
 	if !h.User.Detached.IsZero() {
 		phone = ""
-	}
-	h.Challenges = []HeldChallenge{}
-	err := each(ctx, s, challengeKey(""), func(c Challenge) error {
-		if phone != "" && c.Phone == phone || c.For == h.User.ID {
-			h.Challenges = append(h.Challenges, HeldChallenge{c.Channel, c.SentAt, c.ExpiresAt, c.Tries})
-		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	if phone != "" {
 		note, _, err := read[membership](ctx, s.Store, s.memberKey(phone))

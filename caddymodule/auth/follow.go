@@ -68,8 +68,12 @@ const forever = time.Duration(math.MaxInt64)
 func (l *Live) Follow(ctx context.Context, store Follower) error {
 	l.marks = make([]atomic.Uint32, userMarks)
 	l.TrustUntil(l.born)
-	return store.Follow(ctx, []string{sessionPrefix, userPrefix, eraKey, blocksKey}, l)
+	return store.Follow(ctx, Followed(), l)
 }
+
+// Followed lists how the keys begin whose changes Follow tells. A store that
+// hides the others must leave these as they are.
+func Followed() []string { return []string{sessionPrefix, userPrefix, eraKey, blocksKey} }
 
 func (f *following) follows() bool { return len(f.marks) > 0 }
 

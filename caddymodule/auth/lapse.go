@@ -94,7 +94,7 @@ func (l *Live) overdue(shard int, at, idle int64) (over []SessionID) {
 // memory.
 func (s *Service) walk(ctx context.Context, l *lapses) error {
 	records, err := s.list(ctx, "session/", l.walked, walkPage)
-	if errors.Is(err, ErrNoList) {
+	if errors.Is(err, ErrCannotList) {
 		l.walk = l.tick + restTicks
 		return nil
 	}

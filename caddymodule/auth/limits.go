@@ -127,7 +127,8 @@ type bucket struct {
 	key    string
 	limits []Limit
 	code   Code
-	at     int64 // of the event that was counted, in Unix milliseconds
+	owner  uint64 // the user whom it is about, where that is known
+	at     int64  // of the event that was counted, in Unix milliseconds
 }
 
 func (s *Service) bucket(name, subject string, limits []Limit, code Code) *bucket {
@@ -146,7 +147,7 @@ func (b *bucket) take(ctx context.Context, s *Service) error {
 			return Write{}, &Error{Code: b.code, RetryAfter: d, AttemptsLeft: -1}
 		}
 		h.add(now)
-		return Write{Expires: now.Add(window)}, nil
+		return Write{Expires: now.Add(window), Owner: b.owner}, nil
 	})
 	return err
 }
@@ -179,7 +180,7 @@ func (b *bucket) giveBack(ctx context.Context, s *Service) error {
 		if !h.remove(b.at) {
 			return Write{}, errUnchanged
 		}
-		return Write{Expires: s.Now().Add(longest(b.limits))}, nil
+		return Write{Expires: s.Now().Add(longest(b.limits)), Owner: b.owner}, nil
 	})
 	return err
 }

@@ -25,7 +25,7 @@ func (s *Service) Verify(ctx context.Context, r VerifyRequest) (Grant, error) {
 	g, err := s.enter(ctx, id, c, r)
 	if _, isTest := s.testNumber(c.Phone); err == nil && !isTest { // whose code everybody may know
 		g.DeviceProof = s.deviceProof(c.Phone)
-		s.enroll(ctx, c.Phone)
+		s.enroll(ctx, g.Identity.UserID, c.Phone)
 	}
 	if err == nil || errors.Is(err, Refuse(CodeAccountDisabled)) {
 		s.credit(ctx, c)

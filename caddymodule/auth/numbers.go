@@ -103,9 +103,9 @@ func (d *LocalDirectory) Forget(ctx context.Context, id uint64, former string) e
 
 // swap writes a record that has not changed since it was read.
 func swap(ctx context.Context, s Store, at Version, key string, v any) error {
-	value, err := encode(v)
+	w, err := writing(key, v, Write{})
 	if err == nil {
-		_, err = s.Swap(ctx, at, Write{Key: key, Value: value})
+		_, err = s.Swap(ctx, at, w)
 	}
 	return err
 }

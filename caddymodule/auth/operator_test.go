@@ -19,6 +19,17 @@ func (s *faultyStore) List(ctx context.Context, prefix, after string, limit int)
 	return s.Store.(auth.Lister).List(ctx, prefix, after, limit)
 }
 
+func (s *faultyStore) Erase(ctx context.Context, owner uint64, until time.Time) error {
+	if err := s.count(); err != nil {
+		return err
+	}
+	return s.Store.(auth.Eraser).Erase(ctx, owner, until)
+}
+
+func (s *troubledStore) Erase(ctx context.Context, owner uint64, until time.Time) error {
+	return s.call(func() error { return s.Store.(auth.Eraser).Erase(ctx, owner, until) })
+}
+
 func (s *troubledStore) List(ctx context.Context, prefix, after string, limit int) (l []auth.Listed, err error) {
 	err = s.call(func() error { l, err = s.Store.(auth.Lister).List(ctx, prefix, after, limit); return err })
 	return l, err

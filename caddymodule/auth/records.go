@@ -184,6 +184,36 @@ func decode(value []byte, v any) error {
 	return nil
 }
 
+// unlisted are the kinds of records that are only asked for by their whole key.
+// What they are about, a number or an address, is hidden in the key if anywhere.
+var unlisted = map[string]bool{"challenge": true, "puzzle": true, "limit": true, "conversion": true}
+
+// owned is a record about one user.
+type owned interface{ owner() uint64 }
+
+func (u User) owner() uint64 {
+	if u.isTombstone() {
+		return 0 // what is left says nothing of the person
+	}
+	return u.ID
+}
+
+func (v Session) owner() uint64    { return v.UserID }
+func (d Device) owner() uint64     { return d.UserID }
+func (e phoneEntry) owner() uint64 { return e.UserID }
+func (c Challenge) owner() uint64  { return c.For }
+
+// writing completes the write of a value: whose it is, and whether its kind is
+// unlisted, unless w says so.
+func writing(key string, v any, w Write) (Write, error) {
+	value, err := encode(v)
+	w.Key, w.Value, w.Unlisted = key, value, w.Unlisted || unlisted[kindOf(key)]
+	if o, ok := v.(owned); ok {
+		w.Owner = o.owner()
+	}
+	return w, err
+}
+
 const recordFormat = 1
 
 var errRecordFormat = fmt.Errorf("%w: unknown record format", ErrUnavailable)

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -11,8 +12,9 @@ const tombstoneLife = time.Minute
 
 // Delete removes a user for good: sessions, devices, and the number, whose next
 // sign-in makes a new user. The user's record decides, first; what hangs on it
-// follows, and the record goes last. When the answer is an error, the same call
-// goes on from where it stopped, and until then nobody gets in.
+// follows. At the end all of it is erased, the record too (see Eraser). When the
+// answer is an error, the same call goes on from where it stopped, and until then
+// nobody gets in.
 //
 // Where another directory than local knows the user, the next sign-in makes the
 // record anew: delete there first.
@@ -22,7 +24,7 @@ func (o Operator) Delete(ctx context.Context, id uint64) error {
 	var before AccountState
 	news := false
 	err := s.endBy(ctx, id, func(u *User) ([]Seat, error) {
-		if news = u.Deleted.IsZero(); u.ID == 0 || !news && u.Phone == "" {
+		if news = u.Deleted.IsZero(); u.ID == 0 || u.isTombstone() {
 			return nil, errNoUser
 		}
 		if user = *u; !news {
@@ -58,18 +60,45 @@ func (s *Service) takeApart(ctx context.Context, u User) error {
 	if err := s.Store.Put(ctx, gone); err != nil {
 		return err
 	}
-	if err := s.forgetDevices(ctx, u.ID); err != nil {
+	left := s.forgetDevices(ctx, u.ID)
+	if left != nil && !errors.Is(left, ErrCannotList) {
+		return left
+	}
+	return s.bury(ctx, u.ID, left)
+}
+
+// bury makes unreadable what was ever written of a user, also where the store
+// has it still though it was deleted, and leaves a tombstone, which is about
+// nobody. Until the tombstone goes too, a touch or a sign-in that was under way
+// writes nothing of the user. left is why not all was deleted: then it must be
+// erased.
+func (s *Service) bury(ctx context.Context, user uint64, left error) error {
+	now := s.now()
+	until := now.Add(tombstoneLife)
+	err := s.erase(ctx, user, until)
+	if errors.Is(err, ErrCannotErase) {
+		err = left
+	}
+	if err != nil {
 		return err
 	}
-	_, err := update(ctx, s.Store, userKey(u.ID), func(stored *User, exists bool) (Write, error) {
-		if !exists {
-			return Write{}, errUnchanged
-		}
-		*stored = User{ID: u.ID, Deleted: s.now()}
-		return Write{Expires: s.now().Add(tombstoneLife), Ending: true}, nil
+	_, err = update(ctx, s.Store, userKey(user), func(u *User, _ bool) (Write, error) {
+		*u = User{Deleted: now}
+		return Write{Expires: until, Ending: true, Unlisted: true}, nil
 	})
 	return err
 }
+
+func (s *Service) erase(ctx context.Context, user uint64, until time.Time) error {
+	eraser, ok := s.Store.(Eraser)
+	if !ok {
+		return ErrCannotErase
+	}
+	return eraser.Erase(ctx, user, until)
+}
+
+// isTombstone tells what is left of a user who was deleted.
+func (u User) isTombstone() bool { return !u.Deleted.IsZero() && u.Phone == "" }
 
 // numbers are those that are the user's, also one that is being left.
 func (u User) numbers() (numbers []string) {

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -17,7 +18,8 @@ func TestDelete(t *testing.T) {
 	wants(t, err, auth.CodeSessionRevoked)
 	wants(t, w.request(stranger), "")
 	w.restart()
-	wants(t, w.request(g), auth.CodeSessionRevoked)
+	wants(t, w.request(g), auth.CodeSessionExpired) // nothing tells any more that it was one
+	wants(t, w.request(stranger), "")
 	_, err = o.User(t.Context(), g.Identity.UserID)
 	wants(t, err, auth.CodeNotFound)
 	_, err = o.UserOf(t.Context(), alice)
@@ -59,11 +61,19 @@ func TestDelete(t *testing.T) {
 func TestDeleteDuringASignIn(t *testing.T) {
 	remove := func(w *world) { wants(t, w.As("test").Delete(t.Context(), 1), "") }
 	check := func(w *world, before, after auth.Grant, err error) {
-		over(w, before, nil)
+		forgotten(w, before, nil)
 		if err == nil && after.Identity.UserID != 1 {
 			wants(t, w.request(after), "") // came so early that it found no user any more
 		} else {
-			over(w, after, err)
+			forgotten(w, after, err)
+		}
+		wants(t, w.Live.Flush(t.Context(), w.Store), "")
+		records, err := w.store.Get(t.Context(), "touch/"+before.Identity.SessionID.String(), "used/1", "device/1/phone", "device/1/tablet")
+		wants(t, err, "")
+		for i, r := range records {
+			if r.Version != 0 {
+				t.Errorf("record %d was written late: %s", i, r.Value)
+			}
 		}
 		if _, err := w.As("test").User(t.Context(), 1); err == nil {
 			t.Error("the account is back")
@@ -71,6 +81,17 @@ func TestDeleteDuringASignIn(t *testing.T) {
 	}
 	t.Run("sign-in", func(t *testing.T) { during(t, remove, logsIn, check) })
 	t.Run("refresh", func(t *testing.T) { during(t, remove, refreshes, check) })
+}
+
+// forgotten is over for the session of a deleted user, whose record may be gone.
+func forgotten(w *world, g auth.Grant, err error) {
+	w.t.Helper()
+	if err != nil {
+		return
+	}
+	if err := w.request(g); !errors.Is(err, auth.Refuse(auth.CodeSessionRevoked)) && !errors.Is(err, auth.Refuse(auth.CodeSessionExpired)) {
+		w.t.Errorf("the session of a deleted user: %v", err)
+	}
 }
 
 // A deletion that stopped half-way lets nobody in, and goes on when it is asked
@@ -158,5 +179,46 @@ func TestDeleteOfAUserWhoIsMoving(t *testing.T) {
 		if g := w.signIn(phone, "phone"); g.Identity.UserID == 1 {
 			t.Errorf("%s leads to the deleted user", phone)
 		}
+	}
+}
+
+// plainStore is as little of a store as there may be.
+type plainStore struct{ auth.Store }
+
+// walkingStore can be walked as well.
+type walkingStore struct {
+	auth.Store
+	auth.Lister
+}
+
+// erasingStore can erase, and not be walked.
+type erasingStore struct {
+	auth.Store
+	auth.Eraser
+}
+
+// What cannot be walked must be erased, and what cannot be erased must be walked:
+// a deletion never says that it is done while devices are left.
+func TestDeleteNeedsAWayToEverything(t *testing.T) {
+	for name, c := range map[string]struct {
+		store func(w *world) auth.Store
+		code  auth.Code
+	}{
+		"a store that can neither":    {func(w *world) auth.Store { return plainStore{w.store} }, auth.CodeStoreUnavailable},
+		"one that can only be walked": {func(w *world) auth.Store { return walkingStore{w.store, w.store} }, ""},
+		"one that can only erase":     {func(w *world) auth.Store { return erasingStore{w.store, w.store} }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.Store = c.store(w)
+			g := w.signIn(alice, "phone")
+			wants(t, w.As("test").Delete(t.Context(), g.Identity.UserID), c.code)
+			if w.request(g) == nil {
+				t.Error("the session lives")
+			}
+			if left, err := w.store.Get(t.Context(), "device/1/phone"); err != nil || c.code == "" && left[0].Version != 0 {
+				t.Errorf("the device is left: %v", err)
+			}
+		})
 	}
 }

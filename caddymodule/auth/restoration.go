@@ -3,9 +3,6 @@ package auth
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -19,7 +16,6 @@ type Restoration struct {
 
 	batch  []Write
 	last   uint64 // the highest id that was given until the backup
-	gone   map[SessionID]bool
 	blocks blocks
 	// Restored counts what is in the store now, Ended the sessions that the
 	// aftermath has ended.
@@ -28,7 +24,7 @@ type Restoration struct {
 
 // NewRestoration begins to fill a store.
 func NewRestoration(store Store, since *Aftermath) *Restoration {
-	return &Restoration{store: store, since: since, kept: sessionRetention, gone: map[SessionID]bool{}}
+	return &Restoration{store: store, since: since, kept: sessionRetention}
 }
 
 // restoreBatch is how many records are written at once.
@@ -62,6 +58,9 @@ func (r *Restoration) flush(ctx context.Context) error {
 
 // adapt makes a record of the backup one of the new store's.
 func (r *Restoration) adapt(w Write) (_ Write, keep bool, err error) {
+	if w.Owner != 0 && r.since.deleted[w.Owner] {
+		return w, false, nil
+	}
 	kind := kindOf(w.Key)
 	switch kind {
 	case "phone":
@@ -70,11 +69,8 @@ func (r *Restoration) adapt(w Write) (_ Write, keep bool, err error) {
 		return r.user(w)
 	case "session":
 		return r.session(w)
-	case "touch":
-		return w, !r.forgotten(w.Key), nil
-	case "device", "used":
-		user, err := userIn(w.Key)
-		return w, !r.since.deleted[user], err
+	case "device":
+		return w, true, decode(w.Value, new(Device))
 	case "counter":
 		var c counter
 		err := decode(w.Value, &c)
@@ -95,12 +91,12 @@ func (r *Restoration) adapt(w Write) (_ Write, keep bool, err error) {
 func (r *Restoration) number(w Write) (Write, bool, error) {
 	var e phoneEntry
 	err := decode(w.Value, &e)
-	return w, !r.since.deleted[e.UserID] && !r.since.moved[e.UserID], err
+	return w, !r.since.moved[e.UserID], err
 }
 
 func (r *Restoration) user(w Write) (Write, bool, error) {
 	var u User
-	if err := decode(w.Value, &u); err != nil || r.since.deleted[u.ID] {
+	if err := decode(w.Value, &u); err != nil {
 		return w, false, err
 	}
 	r.since.apply(&u)
@@ -114,10 +110,6 @@ func (r *Restoration) session(w Write) (Write, bool, error) {
 	if err := decode(w.Value, &v); err != nil {
 		return w, false, err
 	}
-	if r.since.deleted[v.UserID] {
-		r.gone[v.ID] = true
-		return w, false, nil
-	}
 	if end, over := r.since.endOf(v.ID, v.UserID, v.DeviceID); over && v.EndReason == "" {
 		r.Ended++
 		v.over(end.reason, end.at)
@@ -127,13 +119,6 @@ func (r *Restoration) session(w Write) (Write, bool, error) {
 	var err error
 	w.Value, err = encode(v)
 	return w, true, err
-}
-
-// forgotten reports whether a touch is of a session that was left out. One that
-// comes before its session stays, says nothing of a person, and expires.
-func (r *Restoration) forgotten(key string) bool {
-	id, ok := ParseSessionID(strings.TrimPrefix(key, "touch/"))
-	return ok && r.gone[id]
 }
 
 // count has ids go on above all that were given until and after the backup: the
@@ -161,16 +146,6 @@ func (r *Restoration) block(ctx context.Context) error {
 		return err
 	}
 	return r.put(ctx, Write{Key: blocksKey, Value: value})
-}
-
-func userIn(key string) (uint64, error) {
-	_, rest, _ := strings.Cut(key, "/")
-	rest, _, _ = strings.Cut(rest, "/")
-	id, err := strconv.ParseUint(rest, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("reading the key of a %s: %w", kindOf(key), errRecordFormat)
-	}
-	return id, nil
 }
 
 // Finish writes what stands in no single record, and makes all of it durable.

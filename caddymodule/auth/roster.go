@@ -69,7 +69,7 @@ func (s *Service) fits(u User, q UserQuery) bool {
 func (s *Service) list(ctx context.Context, prefix, after string, limit int) ([]Listed, error) {
 	lister, ok := s.Store.(Lister)
 	if !ok {
-		return nil, ErrNoList
+		return nil, ErrCannotList
 	}
 	return lister.List(ctx, prefix, after, limit)
 }

@@ -121,8 +121,7 @@ func update[T any](ctx context.Context, s Store, key string, change func(v *T, e
 		if refused != nil {
 			return v, s.Sync(ctx)
 		}
-		w.Key = key
-		if w.Value, err = encode(v); err != nil {
+		if w, err = writing(key, v, w); err != nil {
 			return v, err
 		}
 		if _, err = s.Swap(ctx, read[0].Version, w); !errors.Is(err, ErrConflict) {

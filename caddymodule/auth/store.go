@@ -27,6 +27,14 @@ type Write struct {
 	// Ending marks a write that ends a session or otherwise takes access away.
 	// A store that is short of space still accepts it.
 	Ending bool
+	// Owner is the user whom the record is about, below 2^63; 0: it is about
+	// nobody. See Eraser.
+	Owner uint64
+	// Unlisted marks a record that is only ever asked for by its whole key: List
+	// does not show it, and a store that seals keeps no key of it. So what is in
+	// it stays hidden, even with all the keys of the store, from whoever does not
+	// know the record's own.
+	Unlisted bool
 }
 
 // Store keeps records. It holds no rule: every rule stands in this package as
@@ -66,13 +74,14 @@ type Store interface {
 type Lister interface {
 	// List gives at most limit records whose keys begin with prefix, in an order
 	// of the store's own that does not change, after the record of that key ("":
-	// from the first). Fewer than limit means that there are no more. A record
-	// that is written meanwhile may be missed; one that stays as it is, is not.
+	// from the first). The prefix ends with a slash. Fewer than limit means that
+	// there are no more. A record that is written meanwhile may be missed; one
+	// that stays as it is, is not. Unlisted records are not shown.
 	List(ctx context.Context, prefix, after string, limit int) ([]Listed, error)
 }
 
-// ErrNoList is what listing gives at a store that is no Lister.
-var ErrNoList = fmt.Errorf("%w: this store cannot list its records", ErrUnavailable)
+// ErrCannotList says that a store is no Lister.
+var ErrCannotList = fmt.Errorf("%w: this store cannot list its records", ErrUnavailable)
 
 // Listed is a record with its key.
 type Listed struct {
@@ -83,12 +92,32 @@ type Listed struct {
 // Snapshotter is what a Store may be as well: one that can show all it holds as
 // of one moment, for backups.
 type Snapshotter interface {
-	// Snapshot calls visit with each record, as the Write that makes it, until
-	// visit returns an error, which then comes back wrapped. All records are of
+	// Snapshot calls visit with each record that is not unlisted, as the Write
+	// that makes it, until visit returns an error, which then comes back wrapped.
+	// All records are of
 	// one moment after the call began; writes go on meanwhile and are not seen.
 	// visit may take as long as it likes, and may keep the value.
 	Snapshot(ctx context.Context, visit func(Write) error) error
 }
+
+// Eraser is what a Store may be as well: one where a deleted record would still
+// lie somewhere, in a file or a log, and which can make it unreadable there.
+type Eraser interface {
+	// Erase makes every record unreadable that was ever written with this owner,
+	// for good and wherever it lies; for all other methods such a record no
+	// longer exists. Whatever is written with this owner until then deletes its
+	// record instead: who began before the erasure must leave nothing behind.
+	// Later the owner is one like any other. When Erase returns nil, the erasure
+	// survives a crash of the machine. An owner without records is no error.
+	Erase(ctx context.Context, owner uint64, until time.Time) error
+}
+
+// ErrCannotErase says that a store is no Eraser.
+var ErrCannotErase = fmt.Errorf("%w: this store cannot erase a user's records", ErrUnavailable)
+
+// ErrErased says that a sealed record was its owner's who has been erased. It is
+// a word between a store and its sealer: for others the record does not exist.
+var ErrErased = errors.New("the record's owner has been erased")
 
 // ErrConflict says that a record has changed since it was read.
 var ErrConflict = errors.New("record has changed")

@@ -83,14 +83,14 @@ func writesOf(touches []touchOf, retention time.Duration) []Write {
 	for i, t := range touches {
 		writes[i] = Write{
 			Key: touchKey(t.id), Value: t.touch.encode(),
-			Expires: time.UnixMilli(t.expiresAt).Add(retention),
+			Expires: time.UnixMilli(t.expiresAt).Add(retention), Owner: t.userID,
 		}
 		if t.newDay {
 			used[t.userID] = Touch{LastAccess: max(used[t.userID].LastAccess, t.touch.LastAccess)}
 		}
 	}
 	for user, use := range used {
-		writes = append(writes, Write{Key: usedKey(user), Value: use.encode()})
+		writes = append(writes, Write{Key: usedKey(user), Value: use.encode(), Owner: user})
 	}
 	return writes
 }

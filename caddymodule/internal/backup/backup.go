@@ -50,6 +50,7 @@ type line struct {
 	Key     string `json:"key,omitempty"`
 	Value   []byte `json:"value"`
 	Expires int64  `json:"expires,omitempty"` // Unix milliseconds; 0: never
+	Owner   uint64 `json:"owner,omitempty"`   // whom it is about
 	Records *int   `json:"records,omitempty"` // the trailer's
 }
 
@@ -133,7 +134,7 @@ func NewWriter(to io.Writer, l Lock, of Origin) (*Writer, error) {
 
 // Write adds a record.
 func (w *Writer) Write(r auth.Write) error {
-	l := line{Key: r.Key, Value: r.Value}
+	l := line{Key: r.Key, Value: r.Value, Owner: r.Owner}
 	if !r.Expires.IsZero() {
 		l.Expires = r.Expires.UnixMilli()
 	}

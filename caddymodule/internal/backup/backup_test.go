@@ -34,7 +34,7 @@ func records(n int) (all []auth.Write) {
 	for i := range n {
 		w := auth.Write{Key: fmt.Sprintf("user/%d", i), Value: []byte(fmt.Sprint("\x01<value> ", i))}
 		if i%2 == 1 {
-			w.Expires = at.Add(time.Duration(i) * time.Millisecond).Local()
+			w.Expires, w.Owner = at.Add(time.Duration(i)*time.Millisecond).Local(), uint64(i)
 		}
 		all = append(all, w)
 	}

@@ -87,7 +87,7 @@ func (s *Summary) read(lines *bufio.Scanner, visit func(auth.Write) error) error
 		if l.Key == "" || l.Value == nil || l.Expires < 0 {
 			return fmt.Errorf("%w: line %d is no record", errDamaged, s.Records+2)
 		}
-		w := auth.Write{Key: l.Key, Value: l.Value}
+		w := auth.Write{Key: l.Key, Value: l.Value, Owner: l.Owner}
 		if l.Expires != 0 {
 			w.Expires = time.UnixMilli(l.Expires)
 		}

@@ -19,6 +19,7 @@ import (
 const (
 	maxKey   = 512
 	maxValue = 64 << 10
+	maxOwner = 1<<63 - 1
 )
 
 // Store keeps records in a map. It is safe for concurrent use.
@@ -27,21 +28,24 @@ type Store struct {
 
 	mu      sync.Mutex
 	records map[string]record
+	erased  map[uint64]time.Time // owners who were, and until when nothing is written of them
 	version auth.Version
 	prune   int // size of the map at which expired records are looked for
 }
 
 type record struct {
-	value   []byte
-	version auth.Version
-	expires int64 // Unix milliseconds; 0: never
+	value    []byte
+	version  auth.Version
+	expires  int64 // Unix milliseconds; 0: never
+	owner    uint64
+	unlisted bool
 }
 
 const firstPrune = 1024
 
 // New makes an empty store whose time is now.
 func New(now func() time.Time) *Store {
-	return &Store{now: now, records: map[string]record{}, prune: firstPrune}
+	return &Store{now: now, records: map[string]record{}, erased: map[uint64]time.Time{}, prune: firstPrune}
 }
 
 // Get implements auth.Store.
@@ -97,7 +101,7 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) (out 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(s.records)) {
-		if r, ok := s.live(key); ok && strings.HasPrefix(key, prefix) && key > after && len(out) < limit {
+		if r, ok := s.live(key); ok && !r.unlisted && strings.HasPrefix(key, prefix) && key > after && len(out) < limit {
 			out = append(out, auth.Listed{Key: key, Record: auth.Record{Value: clone(r.value), Version: r.version}})
 		}
 	}
@@ -121,8 +125,8 @@ func (s *Store) all() (all []auth.Write) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(s.records)) {
-		if r, ok := s.live(key); ok {
-			w := auth.Write{Key: key, Value: clone(r.value)}
+		if r, ok := s.live(key); ok && !r.unlisted {
+			w := auth.Write{Key: key, Value: clone(r.value), Owner: r.owner}
 			if r.expires != 0 {
 				w.Expires = time.UnixMilli(r.expires)
 			}
@@ -130,6 +134,22 @@ func (s *Store) all() (all []auth.Write) {
 		}
 	}
 	return all
+}
+
+// Erase implements auth.Eraser. Nothing that is deleted lies anywhere still.
+func (s *Store) Erase(ctx context.Context, owner uint64, until time.Time) error {
+	if err := given(ctx); err != nil {
+		return err
+	}
+	if owner == 0 {
+		return fmt.Errorf("%w: records of nobody cannot be erased", auth.ErrUnavailable)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.records, func(_ string, r record) bool { return r.owner == owner })
+	maps.DeleteFunc(s.erased, func(_ uint64, until time.Time) bool { return !s.now().Before(until) })
+	s.erased[owner] = until
+	return nil
 }
 
 // live returns the record of a key, and the zero record when there is none.
@@ -144,13 +164,13 @@ func (s *Store) live(key string) (record, bool) {
 func (s *Store) expired(r record) bool { return r.expires != 0 && s.now().UnixMilli() >= r.expires }
 
 func (s *Store) write(w auth.Write) auth.Version {
-	if w.Value == nil {
+	if w.Value == nil || s.now().Before(s.erased[w.Owner]) {
 		delete(s.records, w.Key)
 		return 0
 	}
 	s.forget()
 	s.version++
-	r := record{value: clone(w.Value), version: s.version}
+	r := record{value: clone(w.Value), version: s.version, owner: w.Owner, unlisted: w.Unlisted}
 	if !w.Expires.IsZero() {
 		r.expires = max(1, w.Expires.UnixMilli()) // 0 would mean never
 	}
@@ -178,8 +198,8 @@ func given(ctx context.Context, writes ...auth.Write) error {
 		return fmt.Errorf("%w: %w", auth.ErrUnavailable, err)
 	}
 	for _, w := range writes {
-		if len(w.Key) > maxKey || len(w.Value) > maxValue {
-			return fmt.Errorf("%w: key of %d or value of %d bytes is too large", auth.ErrUnavailable, len(w.Key), len(w.Value))
+		if len(w.Key) > maxKey || len(w.Value) > maxValue || w.Owner > maxOwner {
+			return fmt.Errorf("%w: key of %d bytes, value of %d bytes or owner %d is too large", auth.ErrUnavailable, len(w.Key), len(w.Value), w.Owner)
 		}
 	}
 	return nil
@@ -192,4 +212,5 @@ var (
 	_ auth.Store       = (*Store)(nil)
 	_ auth.Lister      = (*Store)(nil)
 	_ auth.Snapshotter = (*Store)(nil)
+	_ auth.Eraser      = (*Store)(nil)
 )

@@ -12,16 +12,17 @@ import (
 // Operation is a method of a store.
 type Operation int
 
-// The operations of auth.Store and auth.Lister.
+// The operations of auth.Store, auth.Lister and auth.Eraser.
 const (
 	Get Operation = iota
 	Swap
 	Put
 	Sync
 	List
+	Erase
 )
 
-var operationNames = [...]string{"get", "swap", "put", "sync", "list"}
+var operationNames = [...]string{"get", "swap", "put", "sync", "list", "erase"}
 
 func (o Operation) String() string { return operationNames[o] }
 
