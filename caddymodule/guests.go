@@ -11,10 +11,49 @@ import (
 	"github.com/sidegate/sidegate/caddymodule/internal/sender"
 )
 
-// Sealer encrypts a record's value for the disk, bound to its key.
+// Sealer encrypts what a store writes, and hides whom it is about.
 type Sealer interface {
-	Seal(key string, plain []byte) []byte
-	Open(key string, sealed []byte) ([]byte, error)
+	SealNames
+	SealRecords
+	SealSlots
+}
+
+// SealRecords encrypts values. What was sealed under one key does not open
+// under another.
+type SealRecords interface {
+	// Seal encrypts the value of a write, with the data key of its owner, which
+	// lies in a slot of the store (see SealSlots). 0 and nil: with none; then a
+	// deleted record can be read as long as it lies anywhere.
+	Seal(w auth.Write, slot uint64, data []byte) []byte
+	// Open gives the value that was sealed under a key. held tells what lies in a
+	// slot; it may be nil for a store without slots. The error is auth.ErrErased
+	// when the owner was erased: then there is no record.
+	Open(key string, sealed []byte, held func(slot uint64) ([]byte, error)) ([]byte, error)
+	// Reveal gives key, value and owner of a sealed record, or an unlisted Write
+	// without them.
+	Reveal(sealed []byte, held func(slot uint64) ([]byte, error)) (auth.Write, error)
+}
+
+// SealNames hides the keys of records, for a store whose keys can be read where
+// they were deleted.
+type SealNames interface {
+	// Name is what stands for a key, at most 4 KiB.
+	Name(key string) []byte
+	// Branch is how the names of all keys begin that begin with a prefix, which
+	// ends with a slash. Names of other keys may begin so as well.
+	Branch(prefix string) []byte
+}
+
+// SealSlots makes what lies in slots, numbered from 1: 64 bytes for each owner
+// of records, which the store can overwrite. A store that is an auth.Eraser
+// keeps a slot for each owner, erases it by writing an ErasedSlot over it, and
+// never uses its number again.
+type SealSlots interface {
+	NewSlot(slot uint64) []byte
+	ErasedSlot(slot uint64) []byte
+	// SlotKey gives the key that lies in a slot. The error is auth.ErrErased when
+	// it was erased.
+	SlotKey(slot uint64, held []byte) ([]byte, error)
 }
 
 // Store is a module in the namespace sidegate.stores. It may have a method

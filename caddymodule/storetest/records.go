@@ -55,6 +55,7 @@ func tooLarge(f *fixture) {
 	for name, w := range map[string]auth.Write{
 		"key":   write(strings.Repeat("k", 513), "v"),
 		"value": {Key: "k", Value: make([]byte, 64<<10+1)},
+		"owner": {Key: "k", Value: []byte("v"), Owner: 1 << 63},
 	} {
 		if _, err := f.Swap(f.Context(), 0, w); !errors.Is(err, auth.ErrUnavailable) {
 			f.Errorf("swap with too large a %s: got %v", name, err)

@@ -19,12 +19,12 @@ func snapshots(f *fixture) {
 	for i := range 25 {
 		w := auth.Write{Key: fmt.Sprintf("user/%d", i), Value: []byte(fmt.Sprint("value ", i))}
 		if i%2 == 1 {
-			w.Expires = soon
+			w.Expires, w.Owner = soon, uint64(i)
 		}
 		want[w.Key] = w
 		f.put(w)
 	}
-	f.put(write("gone", "no"), auth.Write{Key: "short", Value: []byte("no"), Expires: f.clock.Now().Add(time.Second)})
+	f.put(auth.Write{Key: "hidden", Value: []byte("no"), Unlisted: true}, write("gone", "no"), auth.Write{Key: "short", Value: []byte("no"), Expires: f.clock.Now().Add(time.Second)})
 	f.swap(f.holds("gone", "no"), auth.Write{Key: "gone"})
 	f.clock.advance(time.Second)
 
@@ -34,8 +34,8 @@ func snapshots(f *fixture) {
 			f.put(write("user/0", "later"), write("user/9", "later"), write("late", "later"))
 		}
 		is := want[w.Key]
-		if seen[w.Key] || string(w.Value) != string(is.Value) || w.Expires.UnixMilli() != is.Expires.UnixMilli() {
-			f.Errorf("%q: got %q until %v, want %q until %v, once", w.Key, w.Value, w.Expires, is.Value, is.Expires)
+		if seen[w.Key] || string(w.Value) != string(is.Value) || w.Expires.UnixMilli() != is.Expires.UnixMilli() || w.Owner != is.Owner {
+			f.Errorf("%q: got %q until %v of %d, want %q until %v of %d, once", w.Key, w.Value, w.Expires, w.Owner, is.Value, is.Expires, is.Owner)
 		}
 		seen[w.Key] = true
 		return nil

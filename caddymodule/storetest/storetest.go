@@ -42,6 +42,11 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) auth.Store)
 		{"a record can be written that has expired already", writtenExpired},
 		{"list walks what begins with a prefix", lists},
 		{"a snapshot is of one moment", snapshots},
+		{"a record that is unlisted is found by its key alone", unlisted},
+		{"what an erased owner had does not exist", erasedIsMissing},
+		{"what is written of an erased owner is lost until then", erasedLeavesNothing},
+		{"owners come by the thousands", manyOwners},
+		{"an erasure among writes leaves nothing", eraseAmongWrites},
 		{"any sequence of operations behaves like a map", model},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -69,7 +69,7 @@ func lived(t *testing.T, rounds int, killed bool) *history {
 	t.Helper()
 	h, path := &history{records: map[string]string{}}, t.TempDir()
 	for round := range rounds {
-		s, err := Open(Options{Path: path, Seal: newTestSealer(t)})
+		s, err := Open(Options{Path: path, Seal: testSeal()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func (h *history) write(t *testing.T, s *Store, round int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := auth.Write{Key: key, Value: fmt.Appendf(nil, "%s as of %d %s", key, round, bytes.Repeat([]byte{'x'}, 300))}
+		w := auth.Write{Key: key, Value: fmt.Appendf(nil, "%s as of %d %s", key, round, bytes.Repeat([]byte{'x'}, 300)), Owner: uint64(n % 7)}
 		if n%10 == 9 && r[0].Version != 0 {
 			w.Value = nil
 		}
@@ -113,7 +113,7 @@ func (h *history) check(t interface {
 	Helper()
 	Fatal(...any)
 }, path string) (wrong error) {
-	s, err := Open(Options{Path: path, Seal: newTestSealer(t), LockWait: -1})
+	s, err := Open(Options{Path: path, Seal: testSeal(), LockWait: -1})
 	if err != nil {
 		return refusal(err)
 	}
@@ -209,7 +209,7 @@ func TestUndamagedStoresOpen(t *testing.T) {
 		if err := h.at(path); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(Options{Path: path, Seal: newTestSealer(t)})
+		s, err := Open(Options{Path: path, Seal: testSeal()})
 		if err == nil {
 			err = s.Close()
 		}
@@ -227,7 +227,7 @@ func TestOpenStoreNoticesDamage(t *testing.T) {
 	if err := h.at(path); err != nil {
 		t.Fatal(err)
 	}
-	s := openTest(t, Options{Path: path, Seal: newTestSealer(t)})
+	s := openTest(t, Options{Path: path, Seal: testSeal()})
 	var after uint64
 	for round := range 2 { // 0 begins anew
 		for range len(s.tables()) + 1 {
@@ -322,7 +322,7 @@ func TestExamine(t *testing.T) {
 		if err := Examine(path); err == nil || !strings.Contains(err.Error(), "the store has lost data") || !strings.Contains(err.Error(), "restore a backup") {
 			t.Errorf("damaged: %v", err)
 		}
-		refused(t, Options{Path: path, Seal: newTestSealer(t)}, "the store has lost data")
+		refused(t, Options{Path: path, Seal: testSeal()}, "the store has lost data")
 	}
 	after, err := os.ReadFile(log)
 	if before[flipped] ^= 0x40; err != nil || !bytes.Equal(after, before) {

@@ -60,9 +60,12 @@ func empty(path, growing string) error {
 	return nil
 }
 
-// settle moves a store to its place, the epoch first: a crash in between leaves
-// one without its database, which does not open and can be built again.
+// settle moves a store to its place, the epoch before the database: a crash in
+// between leaves one without it, which does not open and can be built again.
 func settle(path, growing string) error {
+	if err := os.Rename(slotsFile(growing), slotsFile(path)); err != nil {
+		return err
+	}
 	if err := os.Rename(epochFile(growing), epochFile(path)); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func holds(t *testing.T, opt Options, want string) {
 }
 
 func TestBuiltStoreOpens(t *testing.T) {
-	opt := Options{Path: filepath.Join(t.TempDir(), "new"), Seal: newTestSealer(t), LockWait: -1}
+	opt := Options{Path: filepath.Join(t.TempDir(), "new"), Seal: testSeal(), LockWait: -1}
 	if err := Build(opt, fillWith(t, "alice")); err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestBuiltStoreOpens(t *testing.T) {
 }
 
 func TestBuildingIsWholeOrNotAtAll(t *testing.T) {
-	opt := Options{Path: t.TempDir(), LockWait: -1}
+	opt := Options{Path: t.TempDir(), Seal: testSeal(), LockWait: -1}
 	fault := errors.New("a damaged backup")
 	if err := Build(opt, func(s *Store) error { return errors.Join(fillWith(t, "half")(s), fault) }); !errors.Is(err, fault) {
 		t.Errorf("got %v", err)
@@ -65,7 +65,7 @@ func TestBuildingIsWholeOrNotAtAll(t *testing.T) {
 }
 
 func TestAStoreIsNotBuiltOver(t *testing.T) {
-	opt := Options{Path: t.TempDir(), LockWait: -1}
+	opt := Options{Path: t.TempDir(), Seal: testSeal(), LockWait: -1}
 	if err := Build(opt, fillWith(t, "first")); err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func TestStalledSyncHonoursTheContext(t *testing.T) {
 // After a failed fsync the kernel may have dropped what was to be written and
 // report success next time, so nothing is answered any more.
 func TestFailedSyncIsForEver(t *testing.T) {
-	s, err := Open(Options{Path: t.TempDir()})
+	s, err := Open(Options{Path: t.TempDir(), Seal: testSeal()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestFailedSyncIsForEver(t *testing.T) {
 // store hears of it instead of waiting: it may be a reload.
 func TestCloseWithoutTheDirectory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store")
-	s, err := Open(Options{Path: path})
+	s, err := Open(Options{Path: path, Seal: testSeal()})
 	if err != nil {
 		t.Fatal(err)
 	}

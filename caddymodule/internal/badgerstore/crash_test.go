@@ -3,8 +3,10 @@ package badgerstore
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
@@ -27,12 +29,14 @@ func TestMain(m *testing.M) {
 		childWrites(path)
 	case "hold":
 		childHolds(path)
+	case "erase":
+		childErases(path)
 	}
 }
 
 // childWrites swaps for ever, on many keys, and prints what was answered.
 func childWrites(path string) {
-	s, err := Open(Options{Path: path})
+	s, err := Open(Options{Path: path, Seal: testSeal()})
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
@@ -55,8 +59,34 @@ func childWrites(path string) {
 	select {}
 }
 
+// childErases writes of pairs of new owners for ever, erases one of each, and
+// prints what was answered.
+func childErases(path string) {
+	ctx := context.Background()
+	s, err := Open(Options{Path: path, Seal: testSeal(), LockWait: 5 * time.Second})
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
+	for range 8 {
+		go func() {
+			for {
+				gone, stays := rand.Uint64()>>1|1, rand.Uint64()>>1&^1
+				_, err := s.Swap(ctx, 0, ownedBy(gone))
+				_, err2 := s.Swap(ctx, 0, ownedBy(stays))
+				if err = errors.Join(err, err2, s.Erase(ctx, gone, time.Now().Add(time.Minute))); err != nil {
+					fmt.Println("error", err)
+					os.Exit(1)
+				}
+				fmt.Printf("erased user/%d\nkept user/%d\n", gone, stays)
+			}
+		}()
+	}
+	select {}
+}
+
 func childHolds(path string) {
-	if _, err := Open(Options{Path: path}); err != nil {
+	if _, err := Open(Options{Path: path, Seal: testSeal()}); err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
 	}
@@ -149,6 +179,7 @@ func refused(t *testing.T, opt Options, why string) {
 	if opt.LockWait == 0 {
 		opt.LockWait = -1
 	}
+	opt.Seal = testSeal()
 	s, err := Open(opt)
 	if err == nil {
 		s.Close()

@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,14 +26,12 @@ func expiryOf(t time.Time) int64 {
 	return max(1, t.UnixMilli()) // a time before 1970 is past, not "never"
 }
 
-func (s *Store) wrap(w auth.Write) []byte {
-	value := w.Value
-	if s.opt.Seal != nil {
-		value = s.opt.Seal.Seal(w.Key, value)
-	}
-	out := make([]byte, envelopeHeader, envelopeHeader+len(value))
+// wrap makes what Badger is to hold of a write.
+func (s *Store) wrap(w auth.Write, at place) []byte {
+	sealed := s.opt.Seal.Seal(w, at.slot, at.key)
+	out := make([]byte, envelopeHeader, envelopeHeader+len(sealed))
 	binary.BigEndian.PutUint64(out, uint64(expiryOf(w.Expires)))
-	return append(out, value...)
+	return append(out, sealed...)
 }
 
 // unwrap splits an envelope. The value is still sealed, and shares b.
@@ -47,29 +46,54 @@ func unwrap(b []byte) (expires int64, sealed []byte, err error) {
 	return expires, b[envelopeHeader:], nil
 }
 
-// open makes a record of a stored one.
+// open makes a record of a stored one; the zero Record of one that has expired or
+// whose owner was erased.
 func (s *Store) open(key string, item *badger.Item) (r auth.Record, err error) {
 	err = item.Value(func(b []byte) error {
 		expires, sealed, err := unwrap(b)
 		if err != nil || s.over(expires) {
 			return err
 		}
-		r = auth.Record{Version: auth.Version(item.Version())}
-		if s.opt.Seal == nil {
-			r.Value = append(make([]byte, 0, len(sealed)), sealed...)
+		plain, err := s.opt.Seal.Open(key, sealed, s.slots.read)
+		if errors.Is(err, auth.ErrErased) {
 			return nil
 		}
-		plain, err := s.opt.Seal.Open(key, sealed)
 		if err != nil {
 			return fmt.Errorf("opening a sealed record: %w", err)
 		}
-		r.Value = append(make([]byte, 0, len(plain)), plain...) // never nil, never Badger's memory
+		// Never nil, never Badger's memory.
+		r = auth.Record{Version: auth.Version(item.Version()), Value: append(make([]byte, 0, len(plain)), plain...)}
 		return nil
 	})
-	if err != nil {
-		return auth.Record{}, err
-	}
-	return r, nil
+	return r, err
+}
+
+// reveal gives the write that made a stored record; the zero Write of one that
+// nobody lists, has expired, or was erased with its owner.
+func (s *Store) reveal(item *badger.Item) (w auth.Write, err error) {
+	err = item.Value(func(b []byte) error {
+		expires, sealed, err := unwrap(b)
+		if err != nil || s.over(expires) {
+			return err
+		}
+		shown, err := s.opt.Seal.Reveal(sealed, s.slots.read)
+		if errors.Is(err, auth.ErrErased) || err == nil && shown.Unlisted {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("opening a sealed record: %w", err)
+		}
+		if !bytes.Equal(s.stored(shown.Key), item.Key()) {
+			return fmt.Errorf("opening a sealed record: %w: it lies under another's key", errEnvelope)
+		}
+		w = shown
+		w.Value = append(make([]byte, 0, len(shown.Value)), shown.Value...)
+		if expires != 0 {
+			w.Expires = time.UnixMilli(expires)
+		}
+		return nil
+	})
+	return w, err
 }
 
 func (s *Store) over(expires int64) bool { return expires != 0 && s.opt.Now().UnixMilli() >= expires }
@@ -78,11 +102,15 @@ func (s *Store) over(expires int64) bool { return expires != 0 && s.opt.Now().Un
 // that was wrong for a moment removes nothing for good.
 const gcMargin = time.Hour
 
-// entry is what Badger is to write. Its expiry is counted from Badger's own
-// clock, which need not be ours.
-func (s *Store) entry(w auth.Write) *badger.Entry {
-	e := badger.NewEntry(stored(w.Key), s.wrap(w))
-	if ms := expiryOf(w.Expires); ms != 0 {
+// entry is what Badger is to write.
+func (s *Store) entry(w auth.Write, at place) *badger.Entry {
+	return s.expiring(badger.NewEntry(s.stored(w.Key), s.wrap(w, at)), w.Expires)
+}
+
+// expiring has Badger forget an entry after a time; the zero time: never. Its
+// expiry is counted from Badger's own clock, which need not be ours.
+func (s *Store) expiring(e *badger.Entry, t time.Time) *badger.Entry {
+	if ms := expiryOf(t); ms != 0 {
 		left := max(0, time.Duration(ms-s.opt.Now().UnixMilli())*time.Millisecond)
 		e.ExpiresAt = uint64(time.Now().Add(left + gcMargin).Unix())
 	}
@@ -91,7 +119,12 @@ func (s *Store) entry(w auth.Write) *badger.Entry {
 
 // stored is a record's key in Badger. The prefix keeps records apart from what
 // the store and Badger write for themselves.
-func stored(key string) []byte { return append([]byte{'r'}, key...) }
+func (s *Store) stored(key string) []byte {
+	return append([]byte{recordPrefix}, s.opt.Seal.Name(key)...)
+}
 
-// epochKey holds the record whose version the epoch file repeats.
+const recordPrefix = 'r'
+
+// epochKey holds the record whose version the epoch file repeats. Its value is
+// how many data keys there were.
 var epochKey = []byte("epoch")

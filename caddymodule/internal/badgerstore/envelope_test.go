@@ -2,6 +2,7 @@ package badgerstore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -11,24 +12,20 @@ import (
 )
 
 func FuzzEnvelope(f *testing.F) {
-	s := &Store{opt: Options{Now: time.Now}}
 	f.Add([]byte{})
 	f.Add([]byte("1234567"))
 	f.Add(make([]byte, 8))
 	f.Add(bytes.Repeat([]byte{0xff}, 40))
-	f.Add(s.wrap(auth.Write{Key: "k", Value: []byte("v"), Expires: time.UnixMilli(1_700_000_000_123)}))
+	s := &Store{opt: Options{Now: time.Now, Seal: testSeal()}}
+	f.Add(s.wrap(auth.Write{Key: "k", Value: []byte("v"), Expires: time.UnixMilli(1_700_000_000_123)}, place{}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		expires, value, err := unwrap(b)
+		expires, sealed, err := unwrap(b)
 		if err != nil {
 			return
 		}
-		w := auth.Write{Value: value}
-		if expires != 0 {
-			w.Expires = time.UnixMilli(expires)
-		}
-		// Times so far away that a time.Time cannot hold them come from nobody.
-		if w.Expires.UnixMilli() == expires && !bytes.Equal(s.wrap(w), b) {
-			t.Errorf("%x became %x", b, s.wrap(w))
+		again := append(binary.BigEndian.AppendUint64(nil, uint64(expires)), sealed...)
+		if expires < 0 || !bytes.Equal(again, b) {
+			t.Errorf("%x became %x", b, again)
 		}
 	})
 }
@@ -50,7 +47,7 @@ func set(t *testing.T, s *Store, key, value []byte) {
 func stolen(t *testing.T, s *Store, key string) (out []byte) {
 	t.Helper()
 	err := s.db.View(func(txn *badger.Txn) error {
-		item, err := txn.Get(stored(key))
+		item, err := txn.Get(s.stored(key))
 		if err != nil {
 			return err
 		}
@@ -66,7 +63,7 @@ func stolen(t *testing.T, s *Store, key string) (out []byte) {
 // Whoever can write to the disk can put one person's record in the place of
 // another's, unless the key is bound to the value.
 func TestForeignRecordsAreNotRead(t *testing.T) {
-	s := openTest(t, Options{Path: t.TempDir(), Seal: newTestSealer(t)})
+	s := openTest(t, Options{Path: t.TempDir()})
 	if _, err := s.Swap(t.Context(), 0, auth.Write{Key: "user/1", Value: []byte("secret of one")}); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +77,7 @@ func TestForeignRecordsAreNotRead(t *testing.T) {
 		"of another key": sealed, "flipped": flipped, "empty": {}, "short": {1}, "only a header": make([]byte, 8),
 		"of a time before all": append([]byte{0xff}, sealed[1:]...),
 	} {
-		set(t, s, stored("user/2"), value)
+		set(t, s, s.stored("user/2"), value)
 		if r, err := s.Get(t.Context(), "user/2"); err == nil {
 			t.Errorf("%s: read %q", name, r[0].Value)
 		} else {

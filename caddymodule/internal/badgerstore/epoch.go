@@ -2,6 +2,7 @@ package badgerstore
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -66,27 +67,39 @@ func lost(path, what string) error {
 	return fmt.Errorf("the store has lost data (%s): "+epochRemedy, what, epochFile(path))
 }
 
-// checkEpoch compares the marker record with the file.
-func (s *Store) checkEpoch(want epoch) error {
+// checkEpoch compares the marker record with the file, and gives how many data
+// keys there were.
+func (s *Store) checkEpoch(want epoch) (slots uint64, err error) {
 	var have uint64
-	err := s.db.View(func(txn *badger.Txn) error {
+	err = s.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(epochKey)
-		if err == nil {
-			have = item.Version()
-		}
 		if errors.Is(err, badger.ErrKeyNotFound) {
 			return nil
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		have = item.Version()
+		return item.Value(func(b []byte) error {
+			if len(b) != markerSize {
+				return errMarker
+			}
+			slots = binary.BigEndian.Uint64(b)
+			return nil
+		})
 	})
 	if err != nil {
-		return fmt.Errorf("reading the marker: %w", err)
+		return 0, fmt.Errorf("reading the marker: %w", err)
 	}
 	if have < want.marker {
-		return lost(s.opt.Path, fmt.Sprintf("it had come to %d and is at %d", want.marker, have))
+		return 0, lost(s.opt.Path, fmt.Sprintf("it had come to %d and is at %d", want.marker, have))
 	}
-	return nil
+	return slots, nil
 }
+
+const markerSize = 8
+
+var errMarker = errors.New("it was written by another version of Sidegate, which this one cannot read; use that version, or begin with an empty store")
 
 // writeEpoch writes a marker, waits until it is durable, and only then tells
 // the file.
@@ -160,7 +173,7 @@ func (s *Store) writeMarker() (v auth.Version, err error) {
 	err = guard(func() error {
 		txn := s.db.NewTransaction(true)
 		defer txn.Discard()
-		e := badger.NewEntry(epochKey, []byte{1})
+		e := badger.NewEntry(epochKey, binary.BigEndian.AppendUint64(nil, s.slots.count()))
 		if err := txn.SetEntry(e); err != nil {
 			return err
 		}
@@ -195,7 +208,7 @@ func writeFile(name, text string) error {
 	return syncFile(filepath.Dir(name))
 }
 
-// keep moves the epoch on while the store is open.
+// keep sweeps and moves the epoch on while the store is open.
 func (s *Store) keep(ctx context.Context) {
 	tick := time.NewTicker(epochEvery)
 	defer tick.Stop()
@@ -204,7 +217,7 @@ func (s *Store) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := s.writeEpoch(); err != nil {
+			if err := errors.Join(s.sweep(), s.writeEpoch()); err != nil {
 				s.opt.Log.Error("keeping the store", "error", err)
 			}
 		}

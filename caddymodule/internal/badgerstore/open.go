@@ -157,17 +157,21 @@ func dropEmptyLogs(dir string) error {
 
 // begin checks that nothing is missing, and starts what an open store runs.
 func (s *Store) begin(e epoch) (err error) {
-	if err := s.checkEpoch(e); err != nil {
+	slots, err := s.checkEpoch(e)
+	if err != nil {
+		return err
+	}
+	if s.slots, err = openSlots(s.opt.Path, slots); err != nil {
 		return err
 	}
 	if s.wal, err = openWAL(s.db, dbDir(s.opt.Path)); err != nil {
-		return err
+		return errors.Join(err, s.slots.close())
 	}
 	s.group = newGroup(s.sync)
 	if err := s.writeEpoch(); err != nil {
 		s.group.close()
 		s.wal.close()
-		return err
+		return errors.Join(err, s.slots.close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop

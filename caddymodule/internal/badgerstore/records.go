@@ -29,7 +29,7 @@ func (s *Store) get(keys []string) ([]auth.Record, error) {
 	defer txn.Discard()
 	out := make([]auth.Record, len(keys))
 	for i, key := range keys {
-		item, err := find(txn, key)
+		item, err := s.find(txn, key)
 		if err != nil {
 			return nil, err
 		}
@@ -43,9 +43,9 @@ func (s *Store) get(keys []string) ([]auth.Record, error) {
 	return out, nil
 }
 
-// find returns what Badger holds under a key, or nil.
-func find(txn *badger.Txn, key string) (*badger.Item, error) {
-	item, err := txn.Get(stored(key))
+// find returns what Badger holds of a key, or nil.
+func (s *Store) find(txn *badger.Txn, key string) (*badger.Item, error) {
+	item, err := txn.Get(s.stored(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, nil
 	}
@@ -65,15 +65,19 @@ func (s *Store) Swap(ctx context.Context, expected auth.Version, w auth.Write) (
 }
 
 func (s *Store) swap(expected auth.Version, w auth.Write) (auth.Version, error) {
+	at, err := s.places(w)
+	if err != nil {
+		return 0, err
+	}
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
 	// Reading puts the key into the transaction's read set; without that Badger
 	// would let two blind writes pass.
-	item, err := find(txn, w.Key)
+	item, err := s.find(txn, w.Key)
 	if err != nil {
 		return 0, err
 	}
-	current, err := s.version(item)
+	current, err := s.version(w.Key, item)
 	if err != nil {
 		return 0, err
 	}
@@ -83,40 +87,28 @@ func (s *Store) swap(expected auth.Version, w auth.Write) (auth.Version, error) 
 	if w.Value == nil && item == nil {
 		return 0, s.durable() // whoever deleted it may not be on the disk yet
 	}
-	v, err := s.commit(txn, w)
+	v, err := s.commit(txn, at, w)
 	if err != nil {
 		return 0, err
 	}
 	return v, s.durable()
 }
 
-// version is 0 for a record that is missing or has expired.
-func (s *Store) version(item *badger.Item) (v auth.Version, err error) {
+// version is 0 for a record that does not exist, to Get too.
+func (s *Store) version(key string, item *badger.Item) (auth.Version, error) {
 	if item == nil {
 		return 0, nil
 	}
-	err = item.Value(func(b []byte) error {
-		expires, _, err := unwrap(b)
-		if err == nil && !s.over(expires) {
-			v = auth.Version(item.Version())
-		}
-		return err
-	})
-	return v, err
+	r, err := s.open(key, item)
+	return r.Version, err
 }
 
 // commit writes records in one transaction and returns the version of the
 // last.
-func (s *Store) commit(txn *badger.Txn, writes ...auth.Write) (v auth.Version, err error) {
+func (s *Store) commit(txn *badger.Txn, at map[uint64]place, writes ...auth.Write) (v auth.Version, err error) {
 	var last *badger.Entry
 	for _, w := range writes {
-		if w.Value == nil {
-			last, err = nil, txn.Delete(stored(w.Key))
-		} else {
-			last = s.entry(w)
-			err = txn.SetEntry(last)
-		}
-		if err != nil {
+		if last, err = s.set(txn, w, at[ownerOf(w)]); err != nil {
 			return 0, fmt.Errorf("writing: %w", err)
 		}
 	}
@@ -130,6 +122,15 @@ func (s *Store) commit(txn *badger.Txn, writes ...auth.Write) (v auth.Version, e
 			return v, nil
 		}
 	}
+}
+
+// set gives no entry for a deletion.
+func (s *Store) set(txn *badger.Txn, w auth.Write, at place) (*badger.Entry, error) {
+	if w.Value == nil || at.gone {
+		return nil, txn.Delete(s.stored(w.Key))
+	}
+	e := s.entry(w, at)
+	return e, txn.SetEntry(e)
 }
 
 // committed commits and counts, so that durable knows if there is anything to
@@ -179,9 +180,13 @@ func (s *Store) Put(ctx context.Context, writes []auth.Write) error {
 }
 
 func (s *Store) putBatch(writes []auth.Write) error {
+	at, err := s.places(writes...)
+	if err != nil {
+		return err
+	}
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
-	_, err := s.commit(txn, writes...)
+	_, err = s.commit(txn, at, writes...)
 	return err
 }
 
@@ -200,8 +205,8 @@ func batchOf(writes []auth.Write) (n int) {
 func (s *Store) accept(writes ...auth.Write) error {
 	size, ending := 0, len(writes) > 0
 	for _, w := range writes {
-		if len(w.Key) > maxKey || len(w.Value) > maxValue {
-			return fmt.Errorf("%w: key of %d or value of %d bytes is too large", auth.ErrUnavailable, len(w.Key), len(w.Value))
+		if len(w.Key) > maxKey || len(w.Value) > maxValue || w.Owner >= passing {
+			return fmt.Errorf("%w: key of %d bytes, value of %d bytes or owner %d is too large", auth.ErrUnavailable, len(w.Key), len(w.Value), w.Owner)
 		}
 		size += len(w.Key) + len(w.Value)
 		ending = ending && w.Ending

@@ -2,14 +2,13 @@ package badgerstore
 
 import (
 	"context"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
 
-// Snapshot implements auth.Snapshotter, in the order of the keys' bytes. It runs
+// Snapshot implements auth.Snapshotter, in the order of the keys' names. It runs
 // in the caller's goroutine, unlike the short calls: visit must not be called any
 // more once it has returned.
 func (s *Store) Snapshot(ctx context.Context, visit func(auth.Write) error) error {
@@ -24,7 +23,7 @@ func (s *Store) snapshot(ctx context.Context, visit func(auth.Write) error) erro
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
 	options := badger.DefaultIteratorOptions
-	options.Prefix = stored("")
+	options.Prefix = []byte{recordPrefix}
 	all := txn.NewIterator(options)
 	defer all.Close()
 	for all.Rewind(); all.Valid(); all.Next() {
@@ -34,8 +33,8 @@ func (s *Store) snapshot(ctx context.Context, visit func(auth.Write) error) erro
 		if s.calls.closing() {
 			return errClosed
 		}
-		w, exists, err := s.writeOf(all.Item())
-		if err == nil && exists {
+		w, err := s.reveal(all.Item())
+		if err == nil && w.Value != nil { // else there is nothing to show
 			err = visit(w)
 		}
 		if err != nil {
@@ -43,25 +42,6 @@ func (s *Store) snapshot(ctx context.Context, visit func(auth.Write) error) erro
 		}
 	}
 	return nil
-}
-
-// writeOf is the write that makes a stored record; exists is false when it has
-// expired.
-func (s *Store) writeOf(item *badger.Item) (w auth.Write, exists bool, err error) {
-	w.Key = string(item.Key()[1:])
-	r, err := s.open(w.Key, item)
-	if err != nil || r.Version == 0 {
-		return w, false, err
-	}
-	w.Value = r.Value
-	err = item.Value(func(b []byte) error {
-		expires, _, err := unwrap(b)
-		if expires != 0 {
-			w.Expires = time.UnixMilli(expires)
-		}
-		return err
-	})
-	return w, true, err
 }
 
 var _ auth.Snapshotter = (*Store)(nil)

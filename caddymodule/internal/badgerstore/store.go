@@ -22,20 +22,13 @@ import (
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
 
-// Sealer encrypts what lies on the disk. The key is bound to the value: what
-// was sealed under one key does not open under another.
-type Sealer interface {
-	Seal(key string, plain []byte) []byte
-	Open(key string, sealed []byte) ([]byte, error)
-}
-
 // Options say where and how to keep records.
 type Options struct {
 	// Path is the directory of the store. It is made when missing, mode 0700.
 	Path string
 	// Now is the time that records expire by. Nil: time.Now.
 	Now func() time.Time
-	// Seal encrypts values. Nil: they lie in the clear.
+	// Seal encrypts values and hides keys. It is needed.
 	Seal Sealer
 	// Log gets what nobody asked for: Badger's warnings, the keeper's errors.
 	// Nil: nobody.
@@ -65,6 +58,8 @@ type Store struct {
 	calls calls
 	group *group
 	wal   *wal
+	slots *slots
+	known knownOwners
 
 	// writes counts transactions that have begun and that have ended.
 	begun, ended atomic.Uint64
@@ -75,6 +70,8 @@ type Store struct {
 	epochMu  sync.Mutex
 	epochAt  uint64 // begun when the epoch was last written
 	progress progress
+
+	swept uint64 // day of the last sweep; the keeper's alone
 
 	stop       context.CancelFunc
 	keeping    sync.WaitGroup
@@ -112,6 +109,7 @@ func (s *Store) close() error {
 	s.group.close()
 	s.wal.close()
 	s.progress.close()
+	epochErr = errors.Join(epochErr, s.slots.close())
 	if err := s.space.check(true, 0); err != nil {
 		// Badger would flush its memory through mmap and kill the process. The
 		// log on the disk holds everything; the next process reads it. The lock

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -121,7 +122,7 @@ func (s lateStore) Get(ctx context.Context, keys ...string) ([]auth.Record, erro
 	records, err := s.Store.Get(ctx, keys...)
 	for i := range records {
 		if records[i].Version != 0 && err == nil {
-			records[i].Value, err = s.late.Open(keys[i], records[i].Value)
+			records[i].Value, err = s.late.Open(keys[i], records[i].Value, nil)
 		}
 	}
 	return records, err
@@ -129,31 +130,53 @@ func (s lateStore) Get(ctx context.Context, keys ...string) ([]auth.Record, erro
 
 func TestLateSealer(t *testing.T) {
 	late := new(Late)
-	if got := late.Seal(RootRecord, []byte("wrapped")); string(got) != "wrapped" {
-		t.Errorf("the root's record is sealed: %q", got)
+	open := func(key string, sealed []byte) (string, error) {
+		plain, err := late.Open(key, sealed, nil)
+		return string(plain), err
 	}
-	if got, err := late.Open(RootRecord, []byte("wrapped")); err != nil || string(got) != "wrapped" {
+	wrapped := late.Seal(auth.Write{Key: RootRecord, Value: []byte("wrapped")}, 0, nil)
+	if !bytes.Contains(wrapped, []byte("wrapped")) {
+		t.Errorf("the root's record is sealed: %q", wrapped)
+	}
+	if got, err := open(RootRecord, wrapped); err != nil || got != "wrapped" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	sealed := testVault(t, 1).Seal("user/1", []byte("value"))
-	if _, err := late.Open("user/1", sealed); !errors.Is(err, ErrLocked) || !errors.Is(err, auth.ErrUnavailable) {
+	sealed := testVault(t, 1).mustSeal(t, auth.Write{Key: "user/1", Value: []byte("value")}, nil)
+	if _, err := open("user/1", sealed); !errors.Is(err, ErrLocked) || !errors.Is(err, auth.ErrUnavailable) {
 		t.Errorf("before there is a vault: %v", err)
 	}
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("a record was written in the clear")
-			}
+	if _, err := late.Reveal(sealed, nil); !errors.Is(err, ErrLocked) {
+		t.Errorf("before there is a vault: %v", err)
+	}
+	for what, do := range map[string]func(){
+		"a record was written in the clear": func() { late.Seal(auth.Write{Key: "user/1", Value: []byte("value")}, 0, nil) },
+		"a key was shown":                   func() { late.Name("user/1") },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error(what)
+				}
+			}()
+			do()
 		}()
-		late.Seal("user/1", []byte("value"))
-	}()
+	}
+	if name := late.Name(RootRecord); !bytes.Equal(name, testVault(t, 1).Name(RootRecord)) {
+		t.Error("the root's record is elsewhere before there is a vault")
+	}
 	late.Use(testVault(t, 1))
-	if got, err := late.Open("user/1", sealed); err != nil || string(got) != "value" {
+	if got, err := open("user/1", sealed); err != nil || got != "value" {
 		t.Errorf("got %q, %v", got, err)
 	}
+	if w, err := late.Reveal(wrapped, nil); err != nil || w.Key != RootRecord || string(w.Value) != "wrapped" {
+		t.Errorf("the root's record shows as %v, %v", w, err)
+	}
 	// Attack: a record that the sealer lets pass is moved to another name.
-	if _, err := late.Open("user/1", []byte("value")); err == nil {
+	if _, err := open("user/1", wrapped); err == nil {
 		t.Error("an open record was taken for a sealed one")
+	}
+	if _, err := open(RootRecord, sealed); err == nil {
+		t.Error("another's record was taken for the root's")
 	}
 }
 

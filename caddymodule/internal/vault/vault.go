@@ -5,6 +5,7 @@
 package vault
 
 import (
+	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
@@ -20,7 +21,9 @@ const KeySize = 32
 
 // Vault derives and seals under one root key. It is safe for concurrent use.
 type Vault struct {
-	codes, indexes, tickets, records *macPool
+	codes, indexes, tickets, records, names *macPool
+
+	slots cipher.AEAD // wraps data keys
 
 	keyID       [keyIDSize]byte
 	fingerprint string
@@ -41,12 +44,17 @@ func New(root []byte) (*Vault, error) {
 	for label, pool := range map[string]**macPool{
 		"sidegate/1 code": &v.codes, "sidegate/1 index": &v.indexes,
 		"sidegate/1 ticket": &v.tickets, "sidegate/1 record": &v.records,
+		"sidegate/1 name": &v.names,
 	} {
 		key, err := subkey(root, label, sha256.Size)
 		if err != nil {
 			return nil, err
 		}
 		*pool = newMACPool(key)
+	}
+	var err error
+	if v.slots, err = slotCipher(root); err != nil {
+		return nil, err
 	}
 	print, err := subkey(root, "sidegate/1 fingerprint", printSize)
 	if err != nil {

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -111,41 +110,6 @@ func TestTicketHasOneSpelling(t *testing.T) {
 	}
 }
 
-func TestOpenRefusals(t *testing.T) {
-	v := testVault(t, 1)
-	sealed := v.Seal("user/1", []byte("hello"))
-	for _, c := range []struct {
-		name, key string
-		sealed    []byte
-		says      string
-	}{
-		{"nothing", "user/1", nil, "not a sealed record"},
-		{"plain text", "user/1", []byte(`{"a":1}`), "not a sealed record"},
-		{"cut off", "user/1", sealed[:len(sealed)-1], "damaged"},
-		{"moved to another key", "user/2", sealed, "damaged"},
-		{"another format", "user/1", append([]byte{2}, sealed[1:]...), "not a sealed record"},
-		{"another root key", "user/1", testVault(t, 2).Seal("user/1", []byte("hello")), "another root key"},
-	} {
-		_, err := v.Open(c.key, c.sealed)
-		if !errors.Is(err, auth.ErrUnavailable) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: got %v", c.name, err)
-		}
-	}
-	for i := range sealed {
-		altered := bytes.Clone(sealed)
-		altered[i] ^= 1
-		if _, err := v.Open("user/1", altered); !errors.Is(err, auth.ErrUnavailable) {
-			t.Errorf("byte %d altered: got %v", i, err)
-		}
-	}
-	if bytes.Equal(sealed, v.Seal("user/1", []byte("hello"))) {
-		t.Error("two seals are the same")
-	}
-	if len(sealed) != Overhead+5 {
-		t.Errorf("Overhead is %d, says %d", len(sealed)-5, Overhead)
-	}
-}
-
 func TestParseKey(t *testing.T) {
 	key := make([]byte, KeySize)
 	for i := range key {
@@ -245,99 +209,5 @@ func TestKeyFileRefusals(t *testing.T) {
 	}
 	if _, err := LoadOrCreateKey(write("good", good+"\n", 0o400)); err != nil {
 		t.Errorf("a good file: %v", err)
-	}
-}
-
-// mapStore is just enough of a store.
-type mapStore struct {
-	records map[string]auth.Record
-	err     error
-	syncs   int
-}
-
-func (s *mapStore) Get(_ context.Context, keys ...string) ([]auth.Record, error) {
-	out := make([]auth.Record, len(keys))
-	for i, key := range keys {
-		out[i] = s.records[key]
-	}
-	return out, s.err
-}
-
-func (s *mapStore) Swap(ctx context.Context, _ auth.Version, w auth.Write) (auth.Version, error) {
-	return 1, s.Put(ctx, []auth.Write{w})
-}
-
-func (s *mapStore) Put(_ context.Context, writes []auth.Write) error {
-	for _, w := range writes {
-		if delete(s.records, w.Key); w.Value != nil {
-			s.records[w.Key] = auth.Record{Value: w.Value, Version: 1}
-		}
-	}
-	return s.err
-}
-
-func (s *mapStore) Sync(context.Context) error { s.syncs++; return s.err }
-
-func TestSealedStore(t *testing.T) {
-	ctx := t.Context()
-	engine := &mapStore{records: map[string]auth.Record{}}
-	store := Sealed(engine, testVault(t, 1))
-
-	if _, err := store.Swap(ctx, 0, auth.Write{Key: "user/1", Value: []byte("secret")}); err != nil {
-		t.Fatal(err)
-	}
-	writes := []auth.Write{{Key: "touch/1", Value: []byte("touch")}, {Key: "touch/2", Value: []byte{}}, {Key: "touch/3"}}
-	if err := store.Put(ctx, writes); err != nil {
-		t.Fatal(err)
-	}
-	if string(writes[0].Value) != "touch" {
-		t.Error("Put has changed what the caller may send again")
-	}
-	if bytes.Contains(engine.records["user/1"].Value, []byte("secret")) || bytes.Contains(engine.records["touch/1"].Value, []byte("touch")) {
-		t.Error("a value reached the engine in the clear")
-	}
-	got, err := store.Get(ctx, "user/1", "touch/1", "touch/2", "touch/3", "none")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got[0].Value) != "secret" || string(got[1].Value) != "touch" {
-		t.Errorf("got %q, %q", got[0].Value, got[1].Value)
-	}
-	if got[2].Value == nil || len(got[2].Value) != 0 || got[2].Version == 0 {
-		t.Errorf("the empty value came back as %v", got[2])
-	}
-	if got[3].Value != nil || got[3].Version != 0 || got[4].Value != nil {
-		t.Errorf("missing records came back as %v, %v", got[3], got[4])
-	}
-	if _, err := store.Swap(ctx, 1, auth.Write{Key: "user/1"}); err != nil || engine.records["user/1"].Version != 0 {
-		t.Errorf("a nil value does not delete: %v", err)
-	}
-	if err := store.Sync(ctx); err != nil || engine.syncs != 1 {
-		t.Errorf("Sync is not passed on: %v", err)
-	}
-}
-
-func TestSealedStoreRefusesWhatItDidNotSeal(t *testing.T) {
-	ctx := t.Context()
-	engine := &mapStore{records: map[string]auth.Record{
-		"user/plain": {Value: []byte(`{"roles":["admin"]}`), Version: 1},
-		"user/lost":  {Version: 1},
-	}}
-	store := Sealed(engine, testVault(t, 1))
-	if err := Sealed(engine, testVault(t, 2)).Put(ctx, []auth.Write{{Key: "user/foreign", Value: []byte("x")}}); err != nil {
-		t.Fatal(err)
-	}
-	for key := range engine.records {
-		_, err := store.Get(ctx, "user/none", key)
-		if !errors.Is(err, auth.ErrUnavailable) {
-			t.Errorf("%s: got %v", key, err)
-		}
-		if strings.Contains(err.Error(), key) {
-			t.Errorf("%s: the error names the record: %v", key, err)
-		}
-	}
-	engine.err = auth.ErrUnavailable
-	if _, err := store.Get(ctx, "user/none"); !errors.Is(err, auth.ErrUnavailable) {
-		t.Errorf("the engine's error is lost: %v", err)
 	}
 }

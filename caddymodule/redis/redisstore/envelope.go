@@ -2,9 +2,12 @@ package redisstore
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
@@ -50,23 +53,21 @@ func expiryOf(t time.Time) int64 {
 	return max(1, t.UnixMilli()) // a time before 1970 is past, not "never"
 }
 
-// wrap makes what is stored of a write; nothing for a deletion.
-func (s *Store) wrap(w auth.Write, v auth.Version) string {
-	if w.Value == nil {
+// wrap makes what is stored of a write whose owner's data key lies there; nothing
+// for a deletion.
+func (s *Store) wrap(w auth.Write, v auth.Version, at place) string {
+	if w.Value == nil || at.gone {
 		return ""
 	}
-	value := w.Value
-	if s.opt.Seal != nil {
-		value = s.opt.Seal.Seal(w.Key, value)
-	}
-	out := make([]byte, 0, envelopeHeader+len(value))
+	sealed := s.opt.Seal.Seal(w, at.slot, at.key)
+	out := make([]byte, 0, envelopeHeader+len(sealed))
 	out = binary.BigEndian.AppendUint64(out, uint64(v))
 	out = binary.BigEndian.AppendUint64(out, uint64(expiryOf(w.Expires)))
-	return string(append(out, value...))
+	return string(append(out, sealed...))
 }
 
-// unwrap makes a record of a stored one.
-func (s *Store) unwrap(key string, stored []byte) (r auth.Record, err error) {
+// unwrap makes a record of a stored one. held tells what lies in a slot.
+func (s *Store) unwrap(key string, stored []byte, held func(slot uint64) ([]byte, error)) (r auth.Record, err error) {
 	if len(stored) < envelopeHeader {
 		return r, errEnvelope
 	}
@@ -74,11 +75,9 @@ func (s *Store) unwrap(key string, stored []byte) (r auth.Record, err error) {
 	if expires != 0 && s.opt.Now().UnixMilli() >= expires {
 		return r, nil
 	}
-	value := stored[envelopeHeader:]
-	if s.opt.Seal != nil {
-		if value, err = s.opt.Seal.Open(key, value); err != nil {
-			return r, fmt.Errorf("opening a sealed record: %w", err)
-		}
+	value, err := s.opt.Seal.Open(key, stored[envelopeHeader:], held)
+	if err != nil {
+		return r, fmt.Errorf("opening a sealed record: %w", err)
 	}
 	r.Version = auth.Version(binary.BigEndian.Uint64(stored))
 	r.Value = append(make([]byte, 0, len(value)), value...) // never nil
@@ -96,4 +95,13 @@ func (s *Store) left(w auth.Write) int64 {
 		return 0
 	}
 	return max(0, expires-s.opt.Now().UnixMilli()) + gcMargin.Milliseconds()
+}
+
+// stored is where Redis has a record. Keys that others must hear of stay as they
+// are; the rest could tell of a person, in Redis's files also long after.
+func (s *Store) stored(key string) string {
+	if slices.ContainsFunc(auth.Followed(), func(prefix string) bool { return strings.HasPrefix(key, prefix) }) {
+		return s.opt.Prefix + key
+	}
+	return s.opt.Prefix + base64.RawURLEncoding.EncodeToString(s.opt.Seal.Name(key))
 }

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/redis/rueidis"
@@ -13,31 +14,109 @@ import (
 const (
 	maxKey   = 512
 	maxValue = 64 << 10
+	maxOwner = 1<<63 - 1
 )
 
 // Get implements auth.Store. It asks primaries only: a replica may not have yet
-// what a Swap has returned.
+// what a Swap has returned. Records of users need their data keys, which take
+// another question.
 func (s *Store) Get(ctx context.Context, keys ...string) ([]auth.Record, error) {
 	ctx, cancel := s.bounded(ctx, callTimeout)
 	defer cancel()
+	stored, err := s.fetch(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	known := heldSlots{}
+	out, err := s.unwrapAll(ctx, keys, stored, known)
+	if errors.Is(err, errSlotWanted) {
+		if err := s.fetchSlots(ctx, known); err != nil {
+			return nil, err
+		}
+		out, err = s.unwrapAll(ctx, keys, stored, known)
+	}
+	return out, err
+}
+
+// fetch gives what Redis holds under keys; nil where there is nothing.
+func (s *Store) fetch(ctx context.Context, keys []string) ([][]byte, error) {
 	commands := make([]rueidis.Completed, len(keys))
 	for i, key := range keys {
-		commands[i] = s.client.B().Get().Key(s.opt.Prefix + key).Build()
+		commands[i] = s.client.B().Get().Key(s.stored(key)).Build()
 	}
-	out := make([]auth.Record, len(keys))
+	out := make([][]byte, len(keys))
 	for i, result := range s.client.DoMulti(ctx, commands...) {
-		stored, err := result.AsBytes()
-		if rueidis.IsRedisNil(err) {
+		var err error
+		if out[i], err = result.AsBytes(); err != nil && !rueidis.IsRedisNil(err) {
+			return nil, unavailable("reading", err)
+		}
+	}
+	return out, nil
+}
+
+// heldSlots is what one call knows of slots; nil: it has to be asked for.
+type heldSlots map[uint64][]byte
+
+var errSlotWanted = errors.New("the data key is not known yet")
+
+func (h heldSlots) read(slot uint64) ([]byte, error) {
+	if h[slot] == nil {
+		h[slot] = nil
+		return nil, errSlotWanted
+	}
+	return h[slot], nil
+}
+
+func (s *Store) fetchSlots(ctx context.Context, known heldSlots) error {
+	var slots []uint64
+	var names []string
+	for slot := range known {
+		slots, names = append(slots, slot), append(names, slotName(slot))
+	}
+	stored, err := s.fetch(ctx, names)
+	if err != nil {
+		return err
+	}
+	for i, slot := range slots {
+		if stored[i] == nil {
+			return unavailable("reading", fmt.Errorf("a data key is gone, and what it seals is lost with it; restore a backup"))
+		}
+		r, err := s.unwrap(names[i], stored[i], nil)
+		if err != nil {
+			return unavailable("reading", err)
+		}
+		known[slot] = r.Value
+	}
+	return nil
+}
+
+// unwrapAll gives the records. One whose owner was erased is forgotten: for the
+// scripts, which cannot open it, it would still exist. When slots are wanted, all
+// of them are.
+func (s *Store) unwrapAll(ctx context.Context, keys []string, stored [][]byte, known heldSlots) (out []auth.Record, wanted error) {
+	out = make([]auth.Record, len(keys))
+	for i, key := range keys {
+		if stored[i] == nil {
 			continue
 		}
-		if err == nil {
-			out[i], err = s.unwrap(keys[i], stored)
+		var err error
+		switch out[i], err = s.unwrap(key, stored[i], known.read); {
+		case errors.Is(err, auth.ErrErased):
+			err = s.discard(ctx, key, stored[i])
+		case errors.Is(err, errSlotWanted):
+			wanted, err = err, nil
 		}
 		if err != nil {
 			return nil, unavailable("reading", err)
 		}
 	}
-	return out, nil
+	return out, wanted
+}
+
+// discard deletes a record if it is still the one that was read.
+func (s *Store) discard(ctx context.Context, key string, stored []byte) error {
+	_, err := s.eval(ctx, call{endScript, s.stored(key), []string{string(stored[:versionSize]), s.nowText(), "", "0"}})
+	return err
 }
 
 // What goes to a server at once.
@@ -64,9 +143,13 @@ func (s *Store) Put(ctx context.Context, writes []auth.Write) error {
 func (s *Store) putBatch(ctx context.Context, writes []auth.Write) error {
 	ctx, cancel := s.bounded(ctx, callTimeout)
 	defer cancel()
+	at, err := s.places(ctx, writes...)
+	if err != nil {
+		return unavailable("writing", err)
+	}
 	commands := make([]rueidis.Completed, len(writes))
 	for i, w := range writes {
-		commands[i] = s.put(w)
+		commands[i] = s.put(w, at[w.Owner])
 	}
 	for _, result := range s.client.DoMulti(ctx, commands...) {
 		if err := result.Error(); err != nil {
@@ -76,12 +159,12 @@ func (s *Store) putBatch(ctx context.Context, writes []auth.Write) error {
 	return nil
 }
 
-func (s *Store) put(w auth.Write) rueidis.Completed {
-	key := s.opt.Prefix + w.Key
-	if w.Value == nil {
-		return s.client.B().Del().Key(key).Build()
+func (s *Store) put(w auth.Write, at place) rueidis.Completed {
+	value := s.wrap(w, newVersion(), at)
+	if value == "" {
+		return s.client.B().Del().Key(s.stored(w.Key)).Build()
 	}
-	set := s.client.B().Set().Key(key).Value(s.wrap(w, newVersion()))
+	set := s.client.B().Set().Key(s.stored(w.Key)).Value(value)
 	if left := s.left(w); left != 0 {
 		return set.PxMilliseconds(left).Build()
 	}
@@ -105,8 +188,8 @@ func accept(ctx context.Context, writes ...auth.Write) error {
 		return unavailable("writing", err)
 	}
 	for _, w := range writes {
-		if len(w.Key) > maxKey || len(w.Value) > maxValue {
-			return fmt.Errorf("%w: key of %d or value of %d bytes is too large", auth.ErrUnavailable, len(w.Key), len(w.Value))
+		if len(w.Key) > maxKey || len(w.Value) > maxValue || w.Owner > maxOwner {
+			return fmt.Errorf("%w: key of %d bytes, value of %d bytes or owner %d is too large", auth.ErrUnavailable, len(w.Key), len(w.Value), w.Owner)
 		}
 	}
 	return nil

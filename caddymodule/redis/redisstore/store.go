@@ -20,12 +20,6 @@ import (
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
 
-// Sealer encrypts a record's value, bound to its key.
-type Sealer interface {
-	Seal(key string, plain []byte) []byte
-	Open(key string, sealed []byte) ([]byte, error)
-}
-
 // Options say where the records are.
 type Options struct {
 	// Addresses are host:port of one server, of the Sentinels when Master is
@@ -47,7 +41,7 @@ type Options struct {
 	Replicas       int
 	ReplicaTimeout time.Duration // how long they may take; default 1 s
 
-	Seal Sealer           // nil: in the clear, for tests
+	Seal Sealer           // needed
 	Now  func() time.Time // by which records expire; default time.Now
 	Log  *slog.Logger     // default: none
 }

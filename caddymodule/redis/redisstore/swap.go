@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha1" //nolint:gosec // the name that Redis has for a script
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -54,13 +55,29 @@ func (s *Store) Swap(ctx context.Context, expected auth.Version, w auth.Write) (
 	}
 	ctx, cancel := s.bounded(ctx, callTimeout+s.opt.ReplicaTimeout)
 	defer cancel()
+	at, err := s.places(ctx, w)
+	if err != nil {
+		return 0, unavailable("writing", err)
+	}
+	v, err := s.swap(ctx, expected, w, at[w.Owner])
+	if expected != 0 || !errors.Is(err, auth.ErrConflict) {
+		return v, err
+	}
+	// What is in the way may be an erased owner's, which reading discards.
+	if r, failed := s.Get(ctx, w.Key); failed != nil || r[0].Version != 0 {
+		return 0, errors.Join(err, failed)
+	}
+	return s.swap(ctx, expected, w, at[w.Owner])
+}
+
+func (s *Store) swap(ctx context.Context, expected auth.Version, w auth.Write, at place) (auth.Version, error) {
 	v, run := newVersion(), swapScript
-	if w.Ending || w.Value == nil {
+	value := s.wrap(w, v, at)
+	if w.Ending || value == "" {
 		run = endScript
 	}
-	swapped, err := s.eval(ctx, call{run, s.opt.Prefix + w.Key, []string{
-		versionText(expected), strconv.FormatInt(s.opt.Now().UnixMilli(), 10),
-		s.wrap(w, v), strconv.FormatInt(s.left(w), 10),
+	swapped, err := s.eval(ctx, call{run, s.stored(w.Key), []string{
+		versionText(expected), s.nowText(), value, strconv.FormatInt(s.left(w), 10),
 	}})
 	switch {
 	case err != nil:
@@ -72,6 +89,8 @@ func (s *Store) Swap(ctx context.Context, expected auth.Version, w auth.Write) (
 	}
 	return v, nil
 }
+
+func (s *Store) nowText() string { return strconv.FormatInt(s.opt.Now().UnixMilli(), 10) }
 
 // call is one run of a script on one key.
 type call struct {
