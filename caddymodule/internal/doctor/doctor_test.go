@@ -192,7 +192,7 @@ func TestFiles(t *testing.T) {
 	if err := os.Mkdir(store, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{key, filepath.Join(store, "master.key")} {
+	for _, name := range []string{key, filepath.Join(store, "master.key"), filepath.Join(store, "data.keys")} {
 		if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -206,6 +206,7 @@ func TestFiles(t *testing.T) {
 	}{
 		{"as they should be", key, 0o640, ""},
 		{"a key that others read", filepath.Join(store, "master.key"), 0o604, "master.key can be read"},
+		{"data keys that others read", filepath.Join(store, "data.keys"), 0o644, "data.keys can be read"},
 		{"a store that others read", store, 0o755, "store can be read"},
 		{"a secret that others read", key, 0o644, "secret can be read"},
 	} {

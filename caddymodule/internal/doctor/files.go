@@ -38,6 +38,7 @@ func files(_ context.Context, p *Patient, c *config) (found []Finding, skipped s
 	}
 	look(dir, 0o700)
 	look(filepath.Join(dir, "master.key"), 0o600)
+	look(filepath.Join(dir, "data.keys"), 0o600)
 	return found, skipped
 }
 
