@@ -11,7 +11,7 @@ import (
 // logOf is what the log of a new store holds after so many writes, without its
 // header.
 func logOf(t testing.TB, writes int) []byte {
-	s, err := Open(Options{Path: t.TempDir()})
+	s, err := Open(Options{Path: t.TempDir(), Seal: testSeal()})
 	if err != nil {
 		t.Fatal(err)
 	}
