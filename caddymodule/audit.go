@@ -25,8 +25,18 @@ type auditor struct {
 	key   string
 
 	mu   sync.Mutex // of saving
-	kept audit.Head // what the store has
+	kept keptHead   // what the store has
 }
+
+// keptHead is a head in the store. At is renewed while a process lives: a backup
+// shows by it which logs go on after it.
+type keptHead struct {
+	audit.Head
+	At time.Time `json:"at"`
+}
+
+// renewHead is how often that is at least.
+const renewHead = 10 * time.Minute
 
 // auditPrefix begins the keys of the audits' heads, one for each machine.
 const auditPrefix = "audit/"
@@ -48,7 +58,7 @@ func openAuditor(ctx context.Context, store auth.Store) (*auditor, error) {
 			return nil, fmt.Errorf("reading the audit's head: %w", err)
 		}
 	}
-	a.Chain = audit.NewChain(a.kept)
+	a.Chain = audit.NewChain(a.kept.Head)
 	return a, nil
 }
 
@@ -72,18 +82,21 @@ func (a *auditor) keep(ctx context.Context, every time.Duration, report func(err
 func (a *auditor) save() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	head := a.Head()
-	if head == a.kept || head.N == 0 {
+	next := keptHead{a.Head(), time.Now().UTC()}
+	if next.N == 0 { // no line yet: the chain before is still the last one
+		next.Head = a.kept.Head
+	}
+	if next.N == 0 || next.Head == a.kept.Head && next.At.Sub(a.kept.At) < renewHead {
 		return nil
 	}
-	value, err := json.Marshal(head)
+	value, err := json.Marshal(next)
 	if err != nil {
 		return fmt.Errorf("writing the audit's head: %w", err)
 	}
 	if err := a.store.Put(context.Background(), []auth.Write{{Key: a.key, Value: value}}); err != nil {
 		return fmt.Errorf("writing the audit's head: %w", err)
 	}
-	a.kept = head
+	a.kept = next
 	return nil
 }
 

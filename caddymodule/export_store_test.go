@@ -19,15 +19,27 @@ func SetStoreTimeout(d time.Duration) (before time.Duration) {
 // Stored gives all records that the store in use has, by their keys.
 func Stored(t *testing.T) map[string]auth.Write {
 	t.Helper()
-	app, err := caddy.ActiveContext().AppIfConfigured("sidegate")
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := map[string]auth.Write{}
-	store := app.(*App).running.Load().engine.store.(auth.Snapshotter)
-	err = store.Snapshot(t.Context(), func(w auth.Write) error { all[w.Key] = w; return nil })
+	err := inUse(t).(auth.Snapshotter).Snapshot(t.Context(), func(w auth.Write) error { all[w.Key] = w; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// StoreRecord writes a record to the store in use.
+func StoreRecord(t *testing.T, w auth.Write) {
+	t.Helper()
+	if err := inUse(t).Put(t.Context(), []auth.Write{w}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func inUse(t *testing.T) auth.Store {
+	t.Helper()
+	app, err := caddy.ActiveContext().AppIfConfigured("sidegate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return app.(*App).running.Load().engine.store
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -35,13 +36,14 @@ func restore(ctx context.Context, r command.Restoration) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	heads := map[string]audit.Head{}
+	heads := map[string]keptHead{}
 	summary, err := backup.Read(file, backup.Key(r.Key), func(w auth.Write) error { return headIn(w, heads) })
 	if err != nil {
 		return nil, err
 	}
 	since := auth.EndAll(time.Now().UTC())
 	if r.Audit != nil {
+		maps.DeleteFunc(heads, func(_ string, h keptHead) bool { return h.At.Before(summary.At.Add(-alive)) })
 		if since, err = aftermath(r.Audit, heads, summary.At); err != nil {
 			return nil, err
 		}
@@ -65,12 +67,17 @@ func restore(ctx context.Context, r command.Restoration) ([]byte, error) {
 	return asJSON(report)
 }
 
+// alive is how long before the backup the head of an audit was renewed at least,
+// if its machine was still running: an audit of one that was not has no lines
+// after the backup, and its files may be gone.
+const alive = 6 * renewHead
+
 // headIn notes how far an audit had come at the backup.
-func headIn(w auth.Write, heads map[string]audit.Head) error {
+func headIn(w auth.Write, heads map[string]keptHead) error {
 	if !strings.HasPrefix(w.Key, auditPrefix) {
 		return nil
 	}
-	var head audit.Head
+	var head keptHead
 	if err := json.Unmarshal(w.Value, &head); err != nil {
 		return fmt.Errorf("reading the audit's head in the backup: %w", err)
 	}
@@ -84,7 +91,7 @@ const skew = time.Minute
 // later tells which lines came after the backup: those behind the head that it
 // has of their chain. Of a chain that it has no head of the clock tells, with
 // some to spare: what is heard twice can only end more.
-func later(heads map[string]audit.Head, backupAt time.Time) func(audit.Entry) bool {
+func later(heads map[string]keptHead, backupAt time.Time) func(audit.Entry) bool {
 	n := map[string]uint64{}
 	for _, head := range heads {
 		n[head.Chain] = head.N
@@ -100,7 +107,7 @@ func later(heads map[string]audit.Head, backupAt time.Time) func(audit.Entry) bo
 // aftermath reads the audit of the time after the backup. It must begin before
 // that, be whole and in order; that nothing is cut off its end nobody can tell
 // here.
-func aftermath(log io.Reader, heads map[string]audit.Head, backupAt time.Time) (*auth.Aftermath, error) {
+func aftermath(log io.Reader, heads map[string]keptHead, backupAt time.Time) (*auth.Aftermath, error) {
 	since, fromTheFirst, lines, known := new(auth.Aftermath), false, 0, len(heads) > 0
 	after := later(heads, backupAt)
 	report, err := audit.Read(log, nil, func(line audit.Entry, hash string) {

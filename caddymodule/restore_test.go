@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -294,6 +295,25 @@ func TestRestoreThatIsRefused(t *testing.T) {
 	}
 	v.load(v.caddyfile("third"))
 	wants(t, "a session of the backup", v.do("GET", apiPath+"/user", nil, "Authorization", bearer(own)), 401, "")
+}
+
+// A machine that was gone before the backup, such as a container of before, has no
+// lines after it, and its log may be gone too. One that was there must be heard.
+func TestRestoreWantsTheAuditsOfThoseWhoLived(t *testing.T) {
+	v := startVaulted(t)
+	v.signIn("+46701234567")
+	for _, row := range []struct {
+		name  string
+		since time.Duration
+		wants string // what the error says; empty: none
+	}{{"gone", 2 * time.Hour, ""}, {"there", 9 * time.Minute, "does not reach back"}} {
+		head := fmt.Sprintf(`{"chain":"%s","n":7,"hash":"x","at":%q}`, row.name, time.Now().UTC().Add(-row.since).Format(time.RFC3339))
+		caddymodule.StoreRecord(t, auth.Write{Key: "audit/" + row.name, Value: []byte(head)})
+		_, errs, err := v.restore(v.backup(), row.name, "--audit", v.audit)
+		if (err != nil) != (row.wants != "") || !strings.Contains(errs, row.wants) {
+			t.Errorf("%s: %v %s", row.name, err, errs)
+		}
+	}
 }
 
 func TestBackupsWithWrongInput(t *testing.T) {
