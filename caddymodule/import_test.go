@@ -81,6 +81,9 @@ func TestImportOfAFile(t *testing.T) {
 	if r := o.ask("GET", "users/10", ""); !strings.Contains(string(r.body), `"user_roles":["vip","beta"],"created_at":"2020-01-01T00:00:00Z"`) {
 		t.Errorf("got %s", r.body)
 	}
+	if r := o.ask("GET", "users/11", ""); !strings.Contains(string(r.body), `"user_roles":["customer"]`) {
+		t.Errorf("a line that says nothing of roles: %s", r.body)
+	}
 	// What is exported can be imported: it changes nothing.
 	out, _, err := run("users", "export", "--address", o.address)
 	if err != nil || strings.Count(out, "\n") != 4 || !strings.Contains(out, `"banned":true`) {

@@ -376,7 +376,7 @@ func TestEveryKindOfRecordHasItsPlaceInBackups(t *testing.T) {
 			t.Errorf("records of the kind %s are not in auth.Kinds: say there whether a backup carries them", kind)
 		}
 	}
-	for _, kind := range []string{"user", "session", "keys", "audit", "notify", "health", "challenge"} {
+	for _, kind := range []string{"user", "session", "keys", "audit", "notify", "health"} {
 		if stored[kind] == 0 {
 			t.Errorf("no record of the kind %s was made", kind)
 		}

@@ -159,7 +159,10 @@ func fields(text string) ([]string, error) {
 
 // roles stand in one field, with commas or spaces between them. An empty field
 // says nothing of them.
-func roles(text string) (roles []string) {
+func roles(text string) []string {
+	if strings.TrimSpace(text) == "" {
+		return nil
+	}
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
