@@ -80,7 +80,7 @@ func (n *node) start(ctx context.Context) error {
 		}
 	}
 	log, _ := os.ReadFile(n.file + ".log")
-	return errors.Join(fmt.Errorf("node %s did not start: %.2000s", n.name, log), ctx.Err())
+	return errors.Join(fmt.Errorf("node %s did not start: %s", n.name, log[max(0, len(log)-2000):]), ctx.Err())
 }
 
 // kill ends the process at once, without a last word.
