@@ -183,6 +183,10 @@ func (s *Store) begin(e epoch) (err error) {
 const (
 	memtable  = 16 << 20
 	blockSize = 4 << 10
+	// tableSize is that of all tables. Badger's own grow to 16 MB with the store,
+	// and a compaction holds two dozen in the making, each in a buffer of twice
+	// that. Each table is an open file: 250 for a gigabyte.
+	tableSize = 4 << 20
 )
 
 // engineOptions keep Badger small: its defaults take hundreds of megabytes.
@@ -191,6 +195,7 @@ func engineOptions(dir string, log *slog.Logger) badger.Options {
 		WithMemTableSize(memtable).
 		WithNumMemtables(2).
 		WithBlockSize(blockSize).
+		WithBaseTableSize(tableSize).
 		WithCompression(options.None). // sealed values do not compress
 		WithBlockCacheSize(0).         // uncompressed blocks are read from the mapping
 		WithIndexCacheSize(16 << 20).
@@ -199,6 +204,7 @@ func engineOptions(dir string, log *slog.Logger) badger.Options {
 		WithMetricsEnabled(false).
 		WithDetectConflicts(true).
 		WithSyncWrites(false) // group does it, for many at once
+	opt.TableSizeMultiplier = 1
 	return opt.WithLogger(engineLog{log})
 }
 
