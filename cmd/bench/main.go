@@ -4,6 +4,7 @@
 //
 //	go run ./cmd/bench           # processor time of a proxied request
 //	go run ./cmd/bench streams   # memory of open WebSockets, and how fast they end
+//	go run ./cmd/bench store     # the embedded store with millions of sessions
 //
 // The first runs three kinds of Caddy side by side, each in a process of its own, in
 // front of one upstream: a bare reverse_proxy; one that sets the six identity
@@ -48,13 +49,20 @@ func main() {
 		exitOn(serve(role, os.Args[1:]))
 		return
 	}
-	if len(os.Args) > 1 && os.Args[1] == "streams" {
-		exitOn(benchStreams(os.Args[2:]))
-		return
+	part := ""
+	if len(os.Args) > 1 {
+		part = os.Args[1]
 	}
-	s, err := readFlags()
-	exitOn(err)
-	exitOn(bench(s))
+	switch part {
+	case "streams":
+		exitOn(benchStreams(os.Args[2:]))
+	case "store":
+		exitOn(benchStore(os.Args[2:]))
+	default:
+		s, err := readFlags()
+		exitOn(err)
+		exitOn(bench(s))
+	}
 }
 
 func exitOn(err error) {

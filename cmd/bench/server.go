@@ -14,14 +14,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -51,58 +46,25 @@ func serve(role string, args []string) error {
 	if err != nil {
 		return err
 	}
+	go watchPeak()
 	fmt.Println("ready", address)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		if lines.Text() == askTime {
+		switch question := lines.Text(); question {
+		case askTime:
 			fmt.Println(int64(processorTime()))
-		} else {
+		case askMemory:
 			m := memoryInUse()
-			fmt.Println(m.Heap, m.Stacks, m.Resident)
+			fmt.Println(m.Heap, m.Stacks, m.Resident, m.Peak, m.Mapped)
+		default:
+			took, err := answerStore(question)
+			if err != nil {
+				fmt.Println(strings.ReplaceAll(err.Error(), "\n", "; "))
+				continue
+			}
+			fmt.Println(took)
 		}
 	}
 	return nil
-}
-
-const (
-	askTime   = "time"
-	askMemory = "memory"
-)
-
-// memory is what a process holds, in bytes.
-type memory struct {
-	Heap, Stacks int64 // in use after a collection
-	Resident     int64 // of its own, without pages of files; 0 where there is no /proc
-}
-
-func (m memory) less(n memory) memory {
-	return memory{m.Heap - n.Heap, m.Stacks - n.Stacks, m.Resident - n.Resident}
-}
-
-func (m memory) over(n int64) memory { return memory{m.Heap / n, m.Stacks / n, m.Resident / n} }
-
-func memoryInUse() (m memory) {
-	for range 5 { // what pools keep goes at the second collection, and stacks halve at each
-		debug.FreeOSMemory()
-	}
-	var s runtime.MemStats
-	runtime.ReadMemStats(&s)
-	m.Heap, m.Stacks = int64(s.HeapAlloc), int64(s.StackInuse)
-	text, _ := os.ReadFile("/proc/self/status")
-	for line := range strings.Lines(string(text)) {
-		if _, err := fmt.Sscanf(line, "RssAnon: %d kB", &m.Resident); err == nil {
-			m.Resident <<= 10
-		}
-	}
-	return m
-}
-
-// processorTime is what this process has used, in user and system mode.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err) // there is nothing to measure without it
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // startUpstream is the app: it refuses a request below /app that comes without
@@ -139,9 +101,11 @@ func startCaddy(args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	began := time.Now()
 	if err := caddy.Load(config, true); err != nil {
 		return "", err
 	}
+	loading = time.Since(began)
 	if sessions == 0 {
 		return "", nil
 	}
@@ -152,7 +116,10 @@ func startCaddy(args []string) (string, error) {
 // opened, so that sessions can be put there without a sign-in for each.
 type openStore struct{ caddymodule.BadgerStore }
 
-var records auth.Store
+var (
+	records touchStore
+	loading time.Duration // of the configuration, with the opening of its store
+)
 
 // CaddyModule returns the Caddy module information.
 func (*openStore) CaddyModule() caddy.ModuleInfo {
@@ -162,8 +129,8 @@ func (*openStore) CaddyModule() caddy.ModuleInfo {
 // Open opens the directory, or makes it.
 func (s *openStore) Open(ctx context.Context, seal caddymodule.Sealer, log *slog.Logger) (auth.Store, io.Closer, error) {
 	store, closer, err := s.BadgerStore.Open(ctx, seal, log)
-	records = store
-	return store, closer, err
+	records.Store = store
+	return &records, closer, err
 }
 
 const (
@@ -329,92 +296,3 @@ func (s site) testNumbers() string {
 func testPhone(i int) string { return fmt.Sprintf("+1555%07d", 5_550_100+i) }
 
 const testCode = "424242"
-
-// child is a server in a process of its own.
-type child struct {
-	cmd     *exec.Cmd
-	stdin   io.WriteCloser
-	stdout  *bufio.Scanner
-	address string
-}
-
-// start runs this program in a role and waits until it is ready.
-func start(dir, role string, args ...string) (*child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), childRole+"="+role, "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	c := &child{cmd: cmd, stdin: stdin, stdout: bufio.NewScanner(stdout)}
-	if !c.stdout.Scan() || !strings.HasPrefix(c.stdout.Text(), "ready") {
-		c.stop()
-		return nil, fmt.Errorf("the %s did not start", role)
-	}
-	c.address = strings.TrimSpace(strings.TrimPrefix(c.stdout.Text(), "ready"))
-	return c, nil
-}
-
-// startSite runs Caddy with a configuration, on an address and a store of its
-// own, with so many live sessions.
-func startSite(dir string, s site, sessions int) (*child, error) {
-	own, err := os.MkdirTemp(dir, "site-")
-	if err != nil {
-		return nil, err
-	}
-	if s.address, err = freeAddress(); err != nil {
-		return nil, err
-	}
-	s.store = filepath.Join(own, "store")
-	file := filepath.Join(own, "Caddyfile")
-	if err := os.WriteFile(file, []byte(s.caddyfile()), 0o600); err != nil {
-		return nil, err
-	}
-	c, err := start(own, "caddy", file, strconv.Itoa(sessions))
-	if err != nil {
-		return nil, err
-	}
-	c.address = s.address
-	return c, nil
-}
-
-func (c *child) ask(question string) (string, error) {
-	if _, err := io.WriteString(c.stdin, question+"\n"); err != nil || !c.stdout.Scan() {
-		return "", errors.New("the server has gone")
-	}
-	return c.stdout.Text(), nil
-}
-
-func (c *child) processorTime() (time.Duration, error) {
-	text, err := c.ask(askTime)
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	return time.Duration(n), err
-}
-
-func (c *child) memory() (m memory, err error) {
-	text, err := c.ask(askMemory)
-	if err == nil {
-		_, err = fmt.Sscan(text, &m.Heap, &m.Stacks, &m.Resident)
-	}
-	return m, err
-}
-
-func (c *child) stop() {
-	_ = c.stdin.Close() // it ends when its input does
-	_ = c.cmd.Wait()
-}

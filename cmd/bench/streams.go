@@ -86,13 +86,16 @@ func (c crowd) through(dir string, s site, bare memory) (each memory, err error)
 	if err != nil {
 		return each, err
 	}
-	each = after.less(before).over(int64(c.sockets))
+	n := int64(c.sockets)
+	each = memory{
+		Heap: (after.Heap - before.Heap) / n, Stacks: (after.Stacks - before.Stacks) / n, Resident: (after.Resident - before.Resident) / n,
+	}
 	if s.people == 0 {
 		printEach("bare reverse_proxy", each)
 		return each, nil
 	}
 	printEach("gate", each)
-	printEach("the gate adds", each.less(bare))
+	printEach("the gate adds", memory{Heap: each.Heap - bare.Heap, Stacks: each.Stacks - bare.Stacks, Resident: each.Resident - bare.Resident})
 	e, err := c.end(server, tokens, sockets)
 	if err != nil {
 		return each, err
