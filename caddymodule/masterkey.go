@@ -62,11 +62,17 @@ type masterSource struct {
 // ours reports whether the key stands in a file that we have made.
 func (s masterSource) ours() bool { return s.value == "" && s.command == nil && s.file != "" }
 
-// check holds the configuration to what can be known without the key.
+// check holds the configuration to what can be known before anything is opened:
+// the form of a key that is written there, not what a command would give.
 func (s masterSource) check() error {
 	if s.command == nil {
-		_, err := resolve(caddy.NewReplacer(), "master_key", s.value)
-		return err
+		if s.value == "" {
+			return nil
+		}
+		if _, err := s.written(); err != nil {
+			return fmt.Errorf("master_key: %w", err)
+		}
+		return nil
 	}
 	if s.value != "" {
 		return errors.New("master_key and master_key_exec: keep one")
@@ -76,6 +82,16 @@ func (s masterSource) check() error {
 	}
 	_, err := s.words()
 	return err
+}
+
+// written is the key that stands in the configuration, or where its placeholders
+// lead.
+func (s masterSource) written() ([]byte, error) {
+	text, err := caddy.NewReplacer().ReplaceOrErr(s.value, true, true)
+	if err != nil {
+		return nil, err
+	}
+	return vault.ParseKey(text)
 }
 
 func (s masterSource) words() ([]string, error) {
@@ -108,11 +124,7 @@ func (s masterSource) key(ctx context.Context, settled bool) ([]byte, error) {
 		}
 		return vault.Command{Words: words, Timeout: or(s.command.Timeout, 10*time.Second)}.Key(ctx)
 	case s.value != "":
-		text, err := resolve(caddy.NewReplacer(), "master_key", s.value)
-		if err != nil {
-			return nil, err
-		}
-		return vault.ParseKey(text)
+		return s.written()
 	case s.file == "":
 		return nil, errors.New("this store needs a master_key in the sidegate global option, the same on every node")
 	case settled:
