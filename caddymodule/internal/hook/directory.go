@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
@@ -44,16 +45,18 @@ func (d *Directory) Resolve(ctx context.Context, phone, challengeID string) (aut
 
 // account reads the answer. The domain checks what the values may be.
 func account(answer []byte) (auth.Account, error) {
-	var a struct {
-		UserID uint64   `json:"auth_user_id"`
-		Type   string   `json:"user_type"`
-		Roles  []string `json:"user_roles"`
+	m, err := members(answer, "auth_user_id", "user_type", "user_roles")
+	if err != nil {
+		return auth.Account{}, err
 	}
-	if json.Unmarshal(answer, &a) != nil {
-		return auth.Account{}, errors.New("the directory's answer is not an account in JSON")
+	var a auth.Account
+	for name, to := range map[string]any{"auth_user_id": &a.UserID, "user_type": &a.Type, "user_roles": &a.Roles} {
+		if value, given := m[name]; given && json.Unmarshal(value, to) != nil {
+			return auth.Account{}, fmt.Errorf("the directory's answer has another kind of %s than was agreed", name)
+		}
 	}
 	if a.UserID == 0 || a.Type == "" {
 		return auth.Account{}, errors.New("the directory's answer lacks auth_user_id or user_type")
 	}
-	return auth.Account{UserID: a.UserID, Type: a.Type, Roles: a.Roles}, nil
+	return a, nil
 }
