@@ -307,7 +307,7 @@ func TestRestoreWantsTheAuditsOfThoseWhoLived(t *testing.T) {
 		since time.Duration
 		wants string // what the error says; empty: none
 	}{{"gone", 2 * time.Hour, ""}, {"there", 9 * time.Minute, "does not reach back"}} {
-		head := fmt.Sprintf(`{"chain":"%s","n":7,"hash":"x","at":%q}`, row.name, time.Now().UTC().Add(-row.since).Format(time.RFC3339))
+		head := fmt.Sprintf(`{"chain":%q,"n":7,"hash":%[1]q,"at":%[2]q}`, row.name, time.Now().UTC().Add(-row.since).Format(time.RFC3339))
 		caddymodule.StoreRecord(t, auth.Write{Key: "audit/" + row.name, Value: []byte(head)})
 		_, errs, err := v.restore(v.backup(), row.name, "--audit", v.audit)
 		if (err != nil) != (row.wants != "") || !strings.Contains(errs, row.wants) {
