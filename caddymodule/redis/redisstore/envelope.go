@@ -98,10 +98,12 @@ func (s *Store) left(w auth.Write) int64 {
 }
 
 // stored is where Redis has a record. Keys that others must hear of stay as they
-// are; the rest could tell of a person, in Redis's files also long after.
+// are. Of the rest, which could tell of a person, also long after in Redis's
+// files, only the kind does.
 func (s *Store) stored(key string) string {
 	if slices.ContainsFunc(auth.Followed(), func(prefix string) bool { return strings.HasPrefix(key, prefix) }) {
 		return s.opt.Prefix + key
 	}
-	return s.opt.Prefix + base64.RawURLEncoding.EncodeToString(s.opt.Seal.Name(key))
+	kind, _, _ := strings.Cut(key, "/")
+	return s.opt.Prefix + kind + "/" + base64.RawURLEncoding.EncodeToString(s.opt.Seal.Name(key))
 }
