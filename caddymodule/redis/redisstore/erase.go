@@ -19,6 +19,7 @@ func (s *Store) Erase(ctx context.Context, owner uint64, until time.Time) error 
 		return err
 	}
 	for range 1000 {
+		s.known.forget(s.heardAs(ownerName(owner))) // what is erased must be the key there is now
 		// One who has no key gets one, so that what is under way has a place to
 		// vanish in.
 		found, err := s.places(ctx, auth.Write{Owner: owner, Value: []byte{}})
@@ -40,6 +41,9 @@ func (s *Store) erase(ctx context.Context, owner uint64, at place, until time.Ti
 	if err != nil {
 		return err
 	}
+	// This node must not wait until it hears of its own changes.
+	defer s.known.forget(s.heardAs(ownerName(owner)))
+	defer s.known.forget(s.heardAs(slotName(at.slot)))
 	if _, err := s.Swap(ctx, records[0].Version, slotWrite(at.slot, held)); err != nil {
 		return err
 	}

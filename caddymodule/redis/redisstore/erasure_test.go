@@ -3,6 +3,7 @@ package redisstore
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 
 // After the erasure of a user Redis holds nothing that tells of them, nor do its
 // files once they are written anew, and what is left of their records opens with
-// no key there is. Other nodes see it at once.
+// no key there is. Other nodes see it when they hear of it.
 func TestErasureIsReal(t *testing.T) {
 	dir := t.TempDir()
 	server, err := redistest.Start(dir, "--appendonly", "yes", "--aof-use-rdb-preamble", "no")
@@ -42,9 +43,10 @@ func TestErasureIsReal(t *testing.T) {
 	}
 	for _, n := range nodes {
 		key := "session/" + g.Identity.SessionID.String()
-		if r, err := n.Store.Get(t.Context(), key); err != nil || r[0].Version != 0 {
-			t.Errorf("a node still reads the session: %v", err)
-		}
+		within(t, trust, "no node reads the session any more", func() bool {
+			r, err := n.Store.Get(t.Context(), key)
+			return err == nil && r[0].Version == 0
+		})
 	}
 	after := readable(t, store)
 	for _, trace := range traces {
@@ -71,6 +73,59 @@ func TestErasureIsReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A node that is heard of asks for a user's data key once, and again after
+// another node has erased it.
+func TestDataKeysAreRemembered(t *testing.T) {
+	server := start(t, redistest.Start)
+	nodes := newNodes(t, 2, Options{Addresses: []string{server.Address}})
+	a, b := nodes[0].Store.(*Store), nodes[1].Store.(*Store)
+	write := func(s *Store, key, value string) {
+		t.Helper()
+		if err := s.Put(t.Context(), []auth.Write{{Key: key, Value: []byte(value), Owner: 7}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := func(do func()) int {
+		before := commandsOf(t, server, "get")
+		do()
+		return commandsOf(t, server, "get") - before
+	}
+	write(a, "touch/1", "one")
+	within(t, trust, "the data key is known", func() bool {
+		return asked(func() { write(b, "touch/2", "two") }) == 0
+	})
+	within(t, trust, "it is known for reading too", func() bool {
+		return asked(func() { _, _ = b.Get(t.Context(), "touch/1") }) == 1
+	})
+	if err := a.Erase(t.Context(), 7, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"touch/1", "touch/2"} {
+		if r, err := a.Get(t.Context(), key); err != nil || r[0].Version != 0 {
+			t.Errorf("where it was erased %s is read: %v", key, err)
+		}
+	}
+	within(t, trust, "the other node takes a new key", func() bool {
+		write(b, "touch/3", "three")
+		r, err := a.Get(t.Context(), "touch/3")
+		return err == nil && string(r[0].Value) == "three"
+	})
+}
+
+// commandsOf counts the calls of a command.
+func commandsOf(t *testing.T, server *redistest.Server, command string) (n int) {
+	t.Helper()
+	info, err := server.Do("INFO", "commandstats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(info, "cmdstat_"+command+":calls=")
+	if _, err := fmt.Sscanf(rest, "%d", &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // livesOn signs somebody in at one node, and out and in again at the other.

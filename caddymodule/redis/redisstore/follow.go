@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,7 +52,8 @@ type proof struct {
 // Follow implements auth.Follower.
 func (s *Store) Follow(ctx context.Context, prefixes []string, l auth.Listener) error {
 	f := &follower{
-		store: s, prefixes: prefixes, listener: l, began: time.Now(), first: make(chan error, 1),
+		store: s, prefixes: append(slices.Clone(prefixes), ownerPrefix, slotPrefix), listener: attentive{l, &s.known},
+		began: time.Now(), first: make(chan error, 1),
 		proofs: map[string]proof{}, faults: map[string]error{},
 	}
 	s.follow.Go(func() { f.run(s.ended) })

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
@@ -17,9 +18,9 @@ import (
 // and the ownership, which leads from the user to the slot and repeats the key,
 // so that a write asks once.
 
-func slotName(slot uint64) string { return "slot/" + strconv.FormatUint(slot, 16) }
+func slotName(slot uint64) string { return slotPrefix + strconv.FormatUint(slot, 16) }
 
-func ownerName(owner uint64) string { return "owner/" + strconv.FormatUint(owner, 10) }
+func ownerName(owner uint64) string { return ownerPrefix + strconv.FormatUint(owner, 10) }
 
 // ownership is the record of an owner. until is when one who was erased may come
 // back; the zero time: the owner was not.
@@ -74,6 +75,9 @@ func (s *Store) places(ctx context.Context, writes ...auth.Write) (map[uint64]pl
 		if err := s.makePlaces(ctx, missing); err != nil && !errors.Is(err, auth.ErrConflict) {
 			return nil, err
 		}
+		for owner := range missing { // what was known of them is not so any more
+			s.known.forget(s.heardAs(ownerName(owner)))
+		}
 	}
 	return nil, errors.New("an owner's data key is made again and again")
 }
@@ -91,7 +95,7 @@ func (s *Store) findPlaces(ctx context.Context, found map[uint64]place) (missing
 	if len(names) == 0 {
 		return nil, nil
 	}
-	records, err := s.Get(ctx, names...)
+	records, err := s.remembered(ctx, names)
 	if err != nil {
 		return nil, err
 	}
@@ -178,4 +182,30 @@ func (s *Store) swapAll(ctx context.Context, missing map[uint64]auth.Version, ow
 		err = errors.Join(err, <-results)
 	}
 	return err
+}
+
+// remembered gives records of the store's own, and asks for those that are not
+// known.
+func (s *Store) remembered(ctx context.Context, names []string) ([]auth.Record, error) {
+	records, unknown, places, at := make([]auth.Record, len(names)), []string{}, []int{}, s.known.at()
+	for i, name := range names {
+		var found bool
+		if records[i], found = s.known.record(s.heardAs(name)); !found {
+			unknown, places = append(unknown, name), append(places, i)
+		}
+	}
+	if len(unknown) == 0 {
+		return records, nil
+	}
+	asked, err := s.Get(ctx, unknown...)
+	for i, r := range asked {
+		records[places[i]] = r
+		s.known.note(s.heardAs(unknown[i]), r, at)
+	}
+	return records, err
+}
+
+// heardAs is how a change of a record is told.
+func (s *Store) heardAs(name string) string {
+	return strings.TrimPrefix(s.stored(name), s.opt.Prefix)
 }

@@ -67,25 +67,21 @@ func (h heldSlots) read(slot uint64) ([]byte, error) {
 	return h[slot], nil
 }
 
-func (s *Store) fetchSlots(ctx context.Context, known heldSlots) error {
+func (s *Store) fetchSlots(ctx context.Context, wanted heldSlots) error {
 	var slots []uint64
 	var names []string
-	for slot := range known {
+	for slot := range wanted {
 		slots, names = append(slots, slot), append(names, slotName(slot))
 	}
-	stored, err := s.fetch(ctx, names)
+	records, err := s.remembered(ctx, names)
 	if err != nil {
 		return err
 	}
-	for i, slot := range slots {
-		if stored[i] == nil {
-			return unavailable("reading", fmt.Errorf("a data key is gone, and what it seals is lost with it; restore a backup"))
+	for i, r := range records {
+		if r.Version == 0 {
+			return unavailable("reading", errors.New("a data key is gone, and what it seals is lost with it; restore a backup"))
 		}
-		r, err := s.unwrap(names[i], stored[i], nil)
-		if err != nil {
-			return unavailable("reading", err)
-		}
-		known[slot] = r.Value
+		wanted[slots[i]] = r.Value
 	}
 	return nil
 }

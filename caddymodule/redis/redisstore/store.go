@@ -61,6 +61,8 @@ type Store struct {
 	// Follow, and for Sync.
 	pulses, syncs string
 
+	known known
+
 	follow sync.WaitGroup // what Follow has started
 	ended  context.Context
 	end    context.CancelFunc
