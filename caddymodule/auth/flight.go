@@ -128,6 +128,7 @@ func (s *Service) Sweep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
 	s.learnAll(ctx, unknown)
+	s.Live.tidy(s.Now())
 }
 
 // askers is how many sessions a sweep asks the store about at the same time.

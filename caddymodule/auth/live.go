@@ -205,12 +205,12 @@ func (l *Live) stamp(id SessionID) uint64 {
 }
 
 // insert adds what was read from the store. It refuses what was read before a
-// change: an ended session must not come in alive.
+// change (an ended session must not come in alive), or before a tidying.
 func (l *Live) insert(e entry, stamp uint64) bool {
 	s := l.shard(e.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.changes != stamp {
+	if s.changes != stamp || older(e.profile, l.profiles.oldest.Load()) {
 		return false
 	}
 	e.epoch = s.epoch
@@ -366,13 +366,17 @@ func (l *Live) Len() (n int) {
 	return n
 }
 
-func (l *Live) identity(e *entry) Identity {
-	p := l.profiles.at(e.profile)
+// identity fails for a copy of an entry that was held for minutes.
+func (l *Live) identity(e *entry) (Identity, error) {
+	p, ok := l.profiles.at(e.profile)
+	if !ok {
+		return Identity{}, ErrUnavailable
+	}
 	return Identity{
 		UserID: e.userID, Type: p.kind, Roles: p.roles, RolesText: p.rolesText,
 		SessionID: e.id, DeviceID: string(e.device[:e.deviceLen]),
 		AuthTime: time.UnixMilli(e.authTime).UTC(),
-	}
+	}, nil
 }
 
 // endCode is an EndReason in one byte; 0 is a living session.

@@ -149,7 +149,10 @@ func (s *Service) signIn(ctx context.Context, id SessionID, account Account, c C
 	e.mark, e.readAt = mark, now.UnixMilli()
 	s.Live.insert(e, stamp)
 	s.Live.touchAt(v.ID, Activity, now.UnixMilli()) // the first touch record
-	g := s.grant(e, r.Kind, now)
+	g, err := s.grant(e, r.Kind, now)
+	if err != nil {
+		return Grant{}, err
+	}
 	g.NewUser = first
 	if newDevice {
 		s.Live.warn(user.Sessions, v.ID)

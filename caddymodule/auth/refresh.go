@@ -25,7 +25,7 @@ func (s *Service) Refresh(ctx context.Context, text string, kind TicketKind) (Gr
 		return Grant{}, err
 	}
 	s.Live.touchAt(t.SessionID, Access, s.Now().UnixMilli())
-	return s.grant(e, kind, s.now()), nil
+	return s.grant(e, kind, s.now())
 }
 
 // step is what the one rule says of a ticket.
@@ -140,12 +140,16 @@ func (s *Service) seen(e entry) uint32 {
 
 // grant is what the client gets for a session in this state. Nothing in it
 // outlives the session.
-func (s *Service) grant(e entry, kind TicketKind, now time.Time) Grant {
+func (s *Service) grant(e entry, kind TicketKind, now time.Time) (Grant, error) {
+	id, err := s.Live.identity(&e)
+	if err != nil {
+		return Grant{}, err
+	}
 	end := time.UnixMilli(e.expiresAt).UTC()
 	idleEnd := time.UnixMilli(e.lastActivity).Add(s.Settings.IdleTimeout)
 	left := max(0, min(end.Sub(now), idleEnd.Sub(now)))
 	g := Grant{
-		Identity: s.Live.identity(&e), Generation: e.generation,
+		Identity: id, Generation: e.generation,
 		Ticket:    s.Secrets.Ticket(Ticket{kind, e.id, e.generation}),
 		AccessTTL: min(s.Settings.AccessTTL, left), TicketTTL: left,
 		SessionExpiresAt: end, Now: now,
@@ -155,7 +159,7 @@ func (s *Service) grant(e entry, kind TicketKind, now time.Time) Grant {
 		// live as long as the session could.
 		g.TicketTTL = end.Sub(now)
 	}
-	return g
+	return g, nil
 }
 
 // AuthenticateCookie is Authenticate for the session cookie. The cookie follows
@@ -176,7 +180,8 @@ func (s *Service) AuthenticateCookie(ctx context.Context, value string, use Use,
 	}
 	due := s.Now().UnixMilli()-e.rotatedAt >= s.Settings.AccessTTL.Milliseconds()
 	if t.Generation == e.generation && !(due && rotate) {
-		return s.Live.identity(&e), "", 0, nil
+		id, err = s.Live.identity(&e)
+		return id, "", 0, err
 	}
 	if t.Generation != e.generation && !rotate {
 		e, err = s.rotated(ctx, t, e)
@@ -189,11 +194,12 @@ func (s *Service) AuthenticateCookie(ctx context.Context, value string, use Use,
 	if err != nil {
 		return id, "", 0, err
 	}
-	if rotate {
-		g := s.grant(e, CookieTicket, s.now())
-		rotated, maxAge = g.Ticket, g.TicketTTL
+	if !rotate {
+		id, err = s.Live.identity(&e)
+		return id, "", 0, err
 	}
-	return s.Live.identity(&e), rotated, maxAge, nil
+	g, err := s.grant(e, CookieTicket, s.now())
+	return g.Identity, g.Ticket, g.TicketTTL, err
 }
 
 // restored reports whether a ticket is one of those that Session.Restored is about.

@@ -19,7 +19,7 @@ func (s *Service) Authenticate(ctx context.Context, p Proof, use Use) (Identity,
 	if err != nil {
 		return Identity{}, err
 	}
-	return s.Live.identity(&e), nil
+	return s.Live.identity(&e)
 }
 
 // use finds the session, from the store if it must, and touches it.
