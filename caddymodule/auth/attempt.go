@@ -22,7 +22,14 @@ type attempt struct {
 // attempt says what the request counts against. A browser that has signed in on
 // the number before has a budget of its own: strangers who ask for code after
 // code cannot keep the owner from one.
-func (s *Service) attempt(ctx context.Context, r StartRequest) (*attempt, error) {
+func (s *Service) attempt(ctx context.Context, r StartRequest, isTest bool) (*attempt, error) {
+	if isTest {
+		return s.testAttempt(r), nil
+	}
+	if s.Live.isBlocked(r.Phone, r.Country) {
+		s.tellOfStart(EventSendBlocked, &attempt{StartRequest: r}, "blocked")
+		return nil, Refuse(CodePhoneNotSupported)
+	}
 	member, err := s.isMember(ctx, r.Phone)
 	if err != nil {
 		return nil, err
@@ -56,6 +63,27 @@ func (s *Service) countStranger(a *attempt) {
 	for _, t := range s.tallies(a.Phone, a.Country, a) {
 		a.messages = append(a.messages, t)
 	}
+}
+
+// How many challenges a test number gets, for all and for one address. Nothing is
+// paid for them, and many people may share the number; but everybody may know it,
+// and each challenge stays in the store until it expires.
+var (
+	testSends      = []Limit{{N: 1000, Window: 10 * time.Minute}}
+	testSendsOfOne = []Limit{{N: 300, Window: 10 * time.Minute}}
+)
+
+// testAttempt is attempt for a test number. No message goes out, so that the
+// limits of messages do not hold; where they are off, so is this.
+func (s *Service) testAttempt(r StartRequest) *attempt {
+	a, l := &attempt{StartRequest: r}, s.Settings.Limits
+	if network := clientNetwork(r.ClientIP); network != "" && len(l.IPSends) > 0 {
+		a.count(s, "test_sends", r.Phone+" "+network, testSendsOfOne)
+	}
+	if len(l.PhoneSends) > 0 {
+		a.count(s, "test_sends", r.Phone, testSends)
+	}
+	return a
 }
 
 func (a *attempt) count(s *Service, name, subject string, limits []Limit) {

@@ -20,14 +20,7 @@ func (s *Service) Start(ctx context.Context, r StartRequest) (Pending, error) {
 	}
 	ctx, cancel := lasting(ctx)
 	defer cancel()
-	a, err := &attempt{StartRequest: r}, error(nil)
-	if !isTest && s.Live.isBlocked(r.Phone, r.Country) {
-		s.tellOfStart(EventSendBlocked, a, "blocked")
-		return Pending{}, Refuse(CodePhoneNotSupported)
-	}
-	if !isTest { // no message, so nothing to limit
-		a, err = s.attempt(ctx, r)
-	}
+	a, err := s.attempt(ctx, r, isTest)
 	if err != nil {
 		return Pending{}, err
 	}

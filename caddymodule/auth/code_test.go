@@ -242,6 +242,51 @@ func TestTestNumberGetsNoMessage(t *testing.T) {
 	}
 }
 
+// Everybody may know a test number, and nothing is paid for its challenges: who
+// asks for one after the other must not fill the store with them.
+func TestTestNumbersDoNotFillTheStore(t *testing.T) {
+	const number, other = "+15555550100", "+15555550101"
+	until := time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC)
+	w := newWorld(t, func(s *auth.Settings) {
+		s.OTP.TestNumbers = []auth.TestNumber{{Phone: number, Code: "424242", Until: until}, {Phone: other, Code: "424242", Until: until}}
+		s.Limits.PhoneSends = []auth.Limit{{N: 5, Window: time.Hour}}
+		s.Limits.IPSends = []auth.Limit{{N: 10, Window: time.Hour}}
+	})
+	ask := func(phone, ip string) error {
+		_, err := w.Start(t.Context(), auth.StartRequest{Phone: phone, ClientIP: ip})
+		return err
+	}
+	// flood asks until it is refused.
+	flood := func(ip string) (taken int) {
+		for ; taken < 2000; taken++ {
+			if err := ask(number, ip); err != nil {
+				wants(t, err, auth.CodeRateLimited)
+				break
+			}
+		}
+		return taken
+	}
+	if taken := flood("192.0.2.1"); taken != 300 {
+		t.Errorf("one address gets %d challenges", taken)
+	}
+	wants(t, ask(number, "192.0.2.2"), "") // the reviewer's
+	wants(t, ask(other, "192.0.2.1"), "")
+	all := 301
+	for i := range 9 {
+		all += flood(fmt.Sprintf("198.51.100.%d", i))
+	}
+	if all != 1000 {
+		t.Errorf("many addresses get %d challenges", all)
+	}
+	w.clock.pass(10 * time.Minute)
+	wants(t, ask(number, "192.0.2.1"), "")
+	w.Settings.Limits.PhoneSends = nil
+	w.Settings.Limits.IPSends = nil
+	for range 1001 { // as for any other number without limits
+		wants(t, ask(number, "192.0.2.1"), "")
+	}
+}
+
 type brokenDirectory struct{ err error }
 
 func (d *brokenDirectory) Resolve(_ context.Context, _, _ string) (auth.Account, error) {
