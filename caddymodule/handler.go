@@ -259,7 +259,7 @@ func (h *Handler) rooms(apiBase, base string) (*rooms, error) {
 	cookieSecure := func(r *http.Request) bool { return strings.HasPrefix(gate.CookieName(r), "__Host-") }
 	routes := api.New(api.Config{
 		Service: service, Tokens: rt.tokens, ParsePhone: h.app.parsePhone, MaskPhone: phone.Mask,
-		ClientIP: clientIP, CrossOrigin: crossOrigin, CookieName: gate.CookieName, CookieSecure: cookieSecure,
+		ClientIP: clientIP, CrossOrigin: crossOrigin, Bearer: gate.Bearer, CookieName: gate.CookieName, CookieSecure: cookieSecure,
 		DeviceCookieName: gate.DeviceCookieName,
 		ReadReport:       h.app.readReport,
 		Verify:           http.HandlerFunc(h.gate.Verify), Stopping: h.stopping, Log: h.log,

@@ -27,6 +27,9 @@ type Config struct {
 	ClientIP func(*http.Request) string
 	// CrossOrigin reports whether another origin's page made the request.
 	CrossOrigin func(*http.Request) bool
+	// Bearer reads the value of an Authorization header: the token, whether the
+	// scheme is Bearer, and whether there is no more than one token.
+	Bearer func(value string) (token string, isBearer, isOne bool)
 	// CookieName is the session cookie's name for this request's scheme.
 	CookieName func(*http.Request) string
 	// DeviceCookieName is the name of the cookie that makes a browser known.

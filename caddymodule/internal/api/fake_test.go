@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/gate"
 )
 
 var (
@@ -220,6 +221,7 @@ func newAPI(f *fake) *API {
 		MaskPhone:        func(p string) string { return "••" + p[len(p)-2:] },
 		ClientIP:         func(*http.Request) string { return "192.0.2.1" },
 		CrossOrigin:      func(r *http.Request) bool { return r.Header.Get("X-Cross") != "" },
+		Bearer:           gate.Bearer,
 		CookieName:       func(*http.Request) string { return "__Host-sidegate" },
 		DeviceCookieName: func(*http.Request) string { return "__Host-sidegate-device" },
 		CookieSecure:     func(*http.Request) bool { return true },

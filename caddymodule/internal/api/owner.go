@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
 )
@@ -22,9 +21,12 @@ func (a *API) credentialsOf(r *http.Request) (c credentials, err error) {
 		return c, invalid("A credential is given twice.")
 	}
 	if len(lines) == 1 {
-		scheme, rest, _ := strings.Cut(lines[0], " ")
-		if strings.EqualFold(scheme, "Bearer") { // RFC 9110 11.1: case-insensitive
-			c.bearer, c.hasBearer = rest, true
+		token, isBearer, isOne := a.Bearer(lines[0])
+		switch {
+		case isBearer && !isOne:
+			return c, invalid("The Authorization header does not hold exactly one token.")
+		case isBearer:
+			c.bearer, c.hasBearer = token, true
 		}
 	}
 	if len(cookies) == 1 {

@@ -42,10 +42,20 @@ func (g *Gate) Credential(r *http.Request) (c Credential, refusal *auth.Error) {
 	return c, nil
 }
 
-// takeBearer reads the one Authorization header (RFC 6750 §2.1).
-func (g *Gate) takeBearer(h http.Header, value string, c *Credential) *auth.Error {
+// Bearer reads the value of an Authorization header (RFC 6750 §2.1). The scheme
+// may be in any letter case, and more than one space may follow it (RFC 9110
+// §11.4). isBearer tells whether it is that scheme; isOne, whether no more than
+// one token follows. The routes read by it too: what passes in one place must
+// not be refused in the other.
+func Bearer(value string) (token string, isBearer, isOne bool) {
 	scheme, rest := splitScheme(value)
-	if !strings.EqualFold(scheme, "Bearer") {
+	return rest, strings.EqualFold(scheme, "Bearer"), oneWord(rest)
+}
+
+// takeBearer reads the one Authorization header.
+func (g *Gate) takeBearer(h http.Header, value string, c *Credential) *auth.Error {
+	token, isBearer, isOne := Bearer(value)
+	if !isBearer {
 		// A token of ours under another scheme is not a credential, but some
 		// upstreams would read it as one.
 		if slices.ContainsFunc(strings.FieldsFunc(value, endsToken), g.config.Tokens.IsOurs) {
@@ -53,14 +63,14 @@ func (g *Gate) takeBearer(h http.Header, value string, c *Credential) *auth.Erro
 		}
 		return nil
 	}
-	if !oneWord(rest) {
+	if !isOne {
 		return invalid("The Authorization header does not hold exactly one token.")
 	}
-	if !g.config.Tokens.IsOurs(rest) {
+	if !g.config.Tokens.IsOurs(token) {
 		c.Foreign = true
 		return nil
 	}
-	c.Token = rest
+	c.Token = token
 	delete(h, "Authorization")
 	return nil
 }

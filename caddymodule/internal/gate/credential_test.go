@@ -18,6 +18,7 @@ func TestCredential(t *testing.T) {
 	}{
 		{"nothing", nil, 200, 401, nil, nil},
 		{"a token of ours is removed", []string{"Authorization: Bearer ours-good"}, 200, 200, nil, nil},
+		{"more spaces, and a tab", []string{"Authorization: Bearer \t ours-good"}, 200, 200, nil, nil},
 		{"the scheme in another case", []string{"Authorization: bEARER  ours-good"}, 200, 200, nil, nil},
 		{"a dead token is removed on public paths", []string{"Authorization: Bearer ours-expired"}, 200, 401, nil, nil},
 		{"a revoked session", []string{"Authorization: Bearer ours-revoked"}, 200, 401, nil, nil},
