@@ -49,17 +49,17 @@ const (
 
 // openEngine opens the store, or joins the one that is open at its address.
 func openEngine(m Store, source masterSource, log *slog.Logger) (*engine, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
-	defer cancel()
 	address := m.Address()
 	value, loaded, err := engines.LoadOrNew(address, func() (caddy.Destructor, error) {
-		return newEngine(ctx, m, source, log)
+		return newEngine(m, source, log)
 	})
 	if err != nil {
 		return nil, err
 	}
 	e := value.(*engine)
 	if loaded {
+		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+		defer cancel()
 		if err := e.sameKey(ctx, source); err != nil {
 			_, released := engines.Delete(address)
 			return nil, errors.Join(err, released)
@@ -68,7 +68,9 @@ func openEngine(m Store, source masterSource, log *slog.Logger) (*engine, error)
 	return e, nil
 }
 
-func newEngine(ctx context.Context, m Store, source masterSource, log *slog.Logger) (*engine, error) {
+func newEngine(m Store, source masterSource, log *slog.Logger) (*engine, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
 	master, err := source.master(ctx, false)
 	if err != nil {
 		return nil, err
@@ -78,6 +80,9 @@ func newEngine(ctx context.Context, m Store, source masterSource, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
+	// An engine that looks through millions of records has taken longer than that.
+	ctx, cancel = context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
 	safe := guarded{store, log}
 	e := &engine{
 		address: m.Address(), store: safe, close: closer, live: auth.NewLive(liveCapacity),
