@@ -88,11 +88,18 @@ func newEngine(m Store, source masterSource, log *slog.Logger) (*engine, error) 
 		address: m.Address(), store: safe, close: closer, live: auth.NewLive(liveCapacity),
 		health: &auth.Health{Store: safe, Now: time.Now},
 	}
+	// Before anything is read that could change. It also waits until all of the
+	// store answers: a Cluster may be starting with us.
+	if shared, ok := store.(auth.Follower); ok {
+		if err := e.live.Follow(ctx, shared); err != nil {
+			return nil, errors.Join(err, closer.Close())
+		}
+	}
 	if e.vault, err = e.keyring().Open(ctx, master); err != nil {
 		return nil, errors.Join(err, closer.Close())
 	}
 	seal.Use(e.vault)
-	if err := e.begin(ctx, store, log); err != nil {
+	if err := e.begin(ctx, log); err != nil {
 		return nil, errors.Join(err, closer.Close())
 	}
 	return e, nil
@@ -100,12 +107,7 @@ func newEngine(m Store, source masterSource, log *slog.Logger) (*engine, error) 
 
 // begin reads what must be known before the first request, and starts the
 // keepers.
-func (e *engine) begin(ctx context.Context, store auth.Store, log *slog.Logger) (err error) {
-	if shared, ok := store.(auth.Follower); ok { // before anything is read that could change
-		if err := e.live.Follow(ctx, shared); err != nil {
-			return err
-		}
-	}
+func (e *engine) begin(ctx context.Context, log *slog.Logger) (err error) {
 	if err := e.live.Hear(ctx, e.store); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -161,5 +162,40 @@ func TestAWebSocketEndsWithItsSessionOnAnotherNode(t *testing.T) {
 	}
 	if code := closeCode(b.open(stays), 300*time.Millisecond); code != 0 {
 		t.Errorf("a new one was closed with %d", code)
+	}
+}
+
+// After a power cut the servers of a Cluster and the nodes come back together. A
+// node must wait until all of Redis answers, and not give up, for nobody may be
+// there to start it again.
+func TestANodeStartsWithItsCluster(t *testing.T) {
+	redistest.Need(t)
+	cluster, err := redistest.StartCluster(t.TempDir(), "--appendonly", "yes", "--appendfsync", "always")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cluster.Close() })
+	g := newGate(t)
+	store := fmt.Sprintf("master_key %s\n store redis {\n address %s\n replicas 1\n }", masterKey, strings.Join(cluster.Addresses(), " "))
+	if err := g.load(store); err != nil {
+		t.Fatal(err)
+	}
+	token := g.signIn()
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, server := range cluster.Servers {
+		server.Kill()
+	}
+	for _, server := range cluster.Servers {
+		if err := server.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := g.load(store); err != nil {
+		t.Fatal(err)
+	}
+	if status, code, _ := g.do("GET", "/", token, ""); status != http.StatusOK {
+		t.Errorf("got %d %s", status, code)
 	}
 }

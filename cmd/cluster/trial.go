@@ -20,7 +20,7 @@ type trial struct {
 	spare []tokens // who sign out when it matters
 	stop  context.CancelFunc
 	busy  sync.WaitGroup
-	next  atomic.Int64 // person
+	next  atomic.Int64 // of somebody
 
 	faulty, refused, late atomic.Int64
 	gaps                  [3]gap // of each node
@@ -67,8 +67,8 @@ func startTrial(ctx context.Context, h *house) (*trial, error) {
 	ctx, stop := context.WithCancel(ctx)
 	t := &trial{house: h, stop: stop}
 	h.trial = t
-	for i := range 18 {
-		g, err := h.nodes[i%3].signIn(ctx, phone(int(t.next.Add(1))), "phone")
+	for i := range stay {
+		g, err := h.nodes[i%3].signIn(ctx, phone(i), "phone")
 		if err != nil {
 			stop()
 			return nil, err
@@ -131,9 +131,15 @@ func (t *trial) use(ctx context.Context, i int, n *node, round int) {
 	}
 }
 
+// stay is how many people are signed in all the time, or until it matters.
+const stay = 18
+
+// somebody is not one of them, whose sessions a new sign-in would replace.
+func (t *trial) somebody() string { return phone(stay + int(t.next.Add(1))%(people-stay)) }
+
 // visit signs somebody in and out again.
 func (t *trial) visit(ctx context.Context, in, out *node) {
-	g, err := in.signIn(ctx, phone(int(t.next.Add(1))), "phone")
+	g, err := in.signIn(ctx, t.somebody(), "phone")
 	if err != nil {
 		return
 	}
@@ -181,7 +187,7 @@ func (t *trial) well(ctx context.Context) error {
 	for _, n := range t.house.nodes {
 		until := time.Now().Add(time.Minute)
 		for {
-			g, err := n.signIn(ctx, phone(int(t.next.Add(1))), "phone")
+			g, err := n.signIn(ctx, t.somebody(), "phone")
 			if err == nil {
 				err = n.logout(ctx, g)
 			}
