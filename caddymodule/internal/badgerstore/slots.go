@@ -165,16 +165,21 @@ func (s *slots) overwrite(slot uint64, held []byte) error {
 	return s.group.join()
 }
 
+// sync is one round of the group. Others go on writing meanwhile.
 func (s *slots) sync() error {
 	s.mu.Lock()
+	written, err := s.next-1, s.failed
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	err = s.file.Sync()
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed != nil {
-		return s.failed
+	if s.failed = err; err == nil {
+		s.safe = written
 	}
-	if s.failed = s.file.Sync(); s.failed == nil {
-		s.safe = s.next - 1
-	}
-	return s.failed
+	return err
 }
 
 func (s *slots) close() error {

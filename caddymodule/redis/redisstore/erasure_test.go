@@ -114,6 +114,25 @@ func TestDataKeysAreRemembered(t *testing.T) {
 	})
 }
 
+// A data key that Redis has lost is a fault: its owner was not erased, and must not
+// look as if.
+func TestALostDataKeyIsAFault(t *testing.T) {
+	s := openTest(t, Options{Addresses: []string{start(t, redistest.Start).Address}})
+	if _, err := s.Swap(t.Context(), 0, auth.Write{Key: "user/7", Value: []byte("v"), Owner: 7}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := s.places(t.Context(), auth.Write{Owner: 7, Value: []byte{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(t.Context(), []auth.Write{{Key: slotName(found[7].slot)}}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.Get(t.Context(), "user/7"); !errors.Is(err, auth.ErrUnavailable) || !strings.Contains(err.Error(), "a data key is gone") {
+		t.Errorf("got %v, %v", r, err)
+	}
+}
+
 // commandsOf counts the calls of a command.
 func commandsOf(t *testing.T, server *redistest.Server, command string) (n int) {
 	t.Helper()
