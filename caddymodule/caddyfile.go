@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -101,10 +102,44 @@ func single(d *caddyfile.Dispenser) (key, value string, err error) {
 }
 
 func textWord(to *string) word {
-	return func(d *caddyfile.Dispenser) (err error) {
-		_, *to, err = single(d)
-		return err
+	return func(d *caddyfile.Dispenser) error {
+		key, value, err := single(d)
+		if err != nil {
+			return err
+		}
+		*to = value
+		return openURL(d, key, value)
 	}
+}
+
+// readURL reads the one argument of such as `sender webhook`.
+func readURL(d *caddyfile.Dispenser, of string, to *string) error {
+	if !d.Args(to) || d.NextArg() {
+		return d.Errf("%s needs one URL", of)
+	}
+	return openURL(d, of, *to)
+}
+
+// openURL refuses a URL in which a secret came out of {$NAME}.
+func openURL(d *caddyfile.Dispenser, key, value string) error {
+	if !strings.Contains(value, "://") {
+		return nil
+	}
+	password := ""
+	if u, err := url.Parse(value); err == nil {
+		password, _ = u.User.Password()
+	}
+	for _, variable := range os.Environ() {
+		name, held, _ := strings.Cut(variable, "=")
+		if password != "" && held == password || isIn(name, held, value) {
+			return errReadable(d, key, name)
+		}
+	}
+	return nil
+}
+
+func errReadable(d *caddyfile.Dispenser, key, name string) error {
+	return d.Errf("%s: a secret written as {$%s} ends up readable in the admin API; write {env.%s}", key, name, name)
 }
 
 // secretWord refuses a secret that came out of {$NAME}: Caddy would keep it in
@@ -118,7 +153,7 @@ func secretWord(to *string) word {
 		for _, variable := range os.Environ() {
 			name, held, _ := strings.Cut(variable, "=")
 			if held == value || isIn(name, held, value) {
-				return d.Errf("%s: a secret written as {$%s} ends up readable in the admin API; write {env.%s}", key, name, name)
+				return errReadable(d, key, name)
 			}
 		}
 		if strings.Contains(value, "{$") {

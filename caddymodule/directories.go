@@ -89,8 +89,8 @@ func (w *WebhookDirectory) Directory(auth.Store, auth.Secrets) (auth.Directory, 
 //	}
 func (w *WebhookDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
-	if !d.Args(&w.URL) || d.NextArg() {
-		return d.Err("directory webhook needs one URL")
+	if err := readURL(d, "directory webhook", &w.URL); err != nil {
+		return err
 	}
 	return block(d, words{
 		"secret":  secretWord(&w.Secret),

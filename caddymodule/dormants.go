@@ -70,8 +70,8 @@ func (w *WebhookDormant) Cleanup() error {
 //	}
 func (w *WebhookDormant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
-	if !d.Args(&w.URL) || d.NextArg() {
-		return d.Err("dormant webhook needs one URL")
+	if err := readURL(d, "dormant webhook", &w.URL); err != nil {
+		return err
 	}
 	return block(d, words{
 		"secret":  secretWord(&w.Secret),

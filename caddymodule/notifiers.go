@@ -131,8 +131,8 @@ func (w *WebhookNotifier) Notify(ctx context.Context, id string, body []byte) er
 //	}
 func (w *WebhookNotifier) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
-	if !d.Args(&w.URL) || d.NextArg() {
-		return d.Err("notify webhook needs one URL")
+	if err := readURL(d, "notify webhook", &w.URL); err != nil {
+		return err
 	}
 	return block(d, words{
 		"secret":  secretWord(&w.Secret),

@@ -80,8 +80,8 @@ func (w *WebhookRisk) AllowOnFailure() bool { return w.OnFailure == "allow" }
 //	}
 func (w *WebhookRisk) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
-	if !d.Args(&w.URL) || d.NextArg() {
-		return d.Err("risk webhook needs one URL")
+	if err := readURL(d, "risk webhook", &w.URL); err != nil {
+		return err
 	}
 	return block(d, words{
 		"secret":     secretWord(&w.Secret),

@@ -106,8 +106,8 @@ func timeoutWord(to *caddy.Duration) word {
 //	}
 func (s *WebhookSender) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
-	if !d.Args(&s.URL) || d.NextArg() {
-		return d.Err("sender webhook needs one URL")
+	if err := readURL(d, "sender webhook", &s.URL); err != nil {
+		return err
 	}
 	return block(d, scopeWords(&s.CountryScope, &s.ChannelScope, words{
 		"secret":  secretWord(&s.Secret),
