@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/sidegate/sidegate/caddymodule/internal/gate"
 )
 
 // parseSite reads the directive:
@@ -54,6 +56,9 @@ func readTargets(h httpcaddyfile.Helper, stops ...string) (paths []string, sets 
 		case isMatcher && strings.HasPrefix(text, "@"):
 			sets = append(sets, set)
 		case isMatcher && strings.HasPrefix(text, "/"):
+			if err := gate.CheckPattern(text); err != nil {
+				return nil, nil, "", h.WrapErr(err)
+			}
 			paths = append(paths, text)
 		case slices.Contains(stops, text) && len(paths)+len(sets) > 0:
 			return paths, sets, text, nil

@@ -34,6 +34,12 @@ func parsePattern(text string, loose bool) (pattern, error) {
 	return p, nil
 }
 
+// CheckPattern says what is wrong with a path pattern of a rule.
+func CheckPattern(text string) error {
+	_, err := parsePattern(text, false)
+	return err
+}
+
 // open is how a public pattern matches: exactly as it is written.
 func (p pattern) open(folded string) bool {
 	if !p.prefix {
