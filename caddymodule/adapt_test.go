@@ -106,6 +106,29 @@ func TestGatesOfDifferentRequests(t *testing.T) {
 	}
 }
 
+// A rule for a set that is empty somewhere would match no request, and let
+// everybody through. JSON is held to it too.
+func TestEmptyMatcherSets(t *testing.T) {
+	prepareEnvironment(t)
+	for match, refused := range map[string]bool{
+		`[{}]`:                           true,
+		`[{"not":[{}]}]`:                 true,
+		`[{"not":[ ]}]`:                  true,
+		`[{"not":[{"not":[{}]}]}]`:       true,
+		`[{"path":["/a"]},{"path":[ ]}]`: true,
+		`[{"not":[{"path":[]}]}]`:        true,
+		`[{"not":[{"path":["/a"]}]}]`:    false,
+		`[{"sidegate":{}}]`:              false,
+	} {
+		for _, rule := range []string{`"require":[{"match":` + match + `,"roles":["admin"]}]`, `"public":{"match":` + match + `}`} {
+			config := `{"apps":{"http":{"servers":{"s":{"listen":["127.0.0.1:0"],"routes":[{"handle":[{"handler":"sidegate",` + rule + `}]}]}}}}}`
+			if err := load(t, []byte(config)); (err != nil) != refused {
+				t.Errorf("%s: %v", rule, err)
+			}
+		}
+	}
+}
+
 // logTo sends a configuration's log to a writer module, away from the test's
 // own output.
 func logTo(writer map[string]string) *caddy.Logging {

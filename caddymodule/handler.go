@@ -163,14 +163,11 @@ func (r *Require) validate(matchers int) error {
 	return between("fresh", r.Fresh, caddy.Duration(time.Second), caddy.Duration(400*day))
 }
 
-// loadMatchers loads the field MatchersRaw of a struct. A set without matchers
-// would match everything, so it is refused. A matcher that cannot answer counts
+// loadMatchers loads the field MatchersRaw of a struct. A matcher that cannot answer counts
 // as onFault says: a rule holds, a path is not public.
 func loadMatchers(ctx caddy.Context, owner any, raw caddyhttp.RawMatcherSets, onFault bool) (match []func(*http.Request) bool, err error) {
-	for _, set := range raw {
-		if len(set) == 0 {
-			return nil, errors.New("an empty matcher set matches every request; name a matcher")
-		}
+	if err := checkSets(raw); err != nil {
+		return nil, err
 	}
 	if len(raw) == 0 {
 		return nil, nil

@@ -54,6 +54,9 @@ func readTargets(h httpcaddyfile.Helper, stops ...string) (paths []string, sets 
 		text := h.Val()
 		switch {
 		case isMatcher && strings.HasPrefix(text, "@"):
+			if err := checkSets(caddyhttp.RawMatcherSets{set}); err != nil {
+				return nil, nil, "", h.Errf("%s: %v", text, err)
+			}
 			sets = append(sets, set)
 		case isMatcher && strings.HasPrefix(text, "/"):
 			if err := gate.CheckPattern(text); err != nil {
