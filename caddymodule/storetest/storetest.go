@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) auth.Store)
 		{"what is written of an erased owner is lost until then", erasedLeavesNothing},
 		{"owners come by the thousands", manyOwners},
 		{"an erasure among writes leaves nothing", eraseAmongWrites},
+		{"walk shows all records as the writes that make them", walks},
 		{"any sequence of operations behaves like a map", model},
 	} {
 		t.Run(c.name, func(t *testing.T) {

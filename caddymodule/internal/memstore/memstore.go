@@ -126,11 +126,7 @@ func (s *Store) all() (all []auth.Write) {
 	defer s.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(s.records)) {
 		if r, ok := s.live(key); ok && !r.unlisted {
-			w := auth.Write{Key: key, Value: clone(r.value), Owner: r.owner}
-			if r.expires != 0 {
-				w.Expires = time.UnixMilli(r.expires)
-			}
-			all = append(all, w)
+			all = append(all, r.write(key))
 		}
 	}
 	return all
