@@ -66,12 +66,15 @@ func (s *Store) wrap(w auth.Write, v auth.Version, at place) string {
 	return string(append(out, sealed...))
 }
 
+// expiresAt is when a stored record ends.
+func expiresAt(stored []byte) int64 { return int64(binary.BigEndian.Uint64(stored[versionSize:])) }
+
 // unwrap makes a record of a stored one. held tells what lies in a slot.
 func (s *Store) unwrap(key string, stored []byte, held func(slot uint64) ([]byte, error)) (r auth.Record, err error) {
 	if len(stored) < envelopeHeader {
 		return r, errEnvelope
 	}
-	expires := int64(binary.BigEndian.Uint64(stored[versionSize:]))
+	expires := expiresAt(stored)
 	if expires != 0 && s.opt.Now().UnixMilli() >= expires {
 		return r, nil
 	}
@@ -82,6 +85,34 @@ func (s *Store) unwrap(key string, stored []byte, held func(slot uint64) ([]byte
 	r.Version = auth.Version(binary.BigEndian.Uint64(stored))
 	r.Value = append(make([]byte, 0, len(value)), value...) // never nil
 	return r, nil
+}
+
+// reveal makes a stored record the write that makes it, without its version; nil
+// for one that does not exist any more. Of an unlisted one the key must be known,
+// and the owner is not told.
+func (s *Store) reveal(key string, stored []byte, held func(slot uint64) ([]byte, error)) (w auth.Write, err error) {
+	if len(stored) < envelopeHeader {
+		return w, errEnvelope
+	}
+	expires := expiresAt(stored)
+	if expires != 0 && s.opt.Now().UnixMilli() >= expires {
+		return w, nil
+	}
+	w, err = s.opt.Seal.Reveal(stored[envelopeHeader:], held)
+	if err == nil && w.Unlisted && key != "" {
+		w.Key = key
+		w.Value, err = s.opt.Seal.Open(key, stored[envelopeHeader:], held)
+	}
+	if err != nil {
+		return auth.Write{}, fmt.Errorf("opening a sealed record: %w", err)
+	}
+	if w.Key != "" {
+		w.Value = append(make([]byte, 0, len(w.Value)), w.Value...) // never nil
+	}
+	if expires != 0 {
+		w.Expires = time.UnixMilli(expires)
+	}
+	return w, nil
 }
 
 // gcMargin keeps an expired record a while longer, so that a clock that was

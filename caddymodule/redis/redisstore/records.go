@@ -20,31 +20,35 @@ const (
 // Get implements auth.Store. It asks primaries only: a replica may not have yet
 // what a Swap has returned. Records of users need their data keys, which take
 // another question.
-func (s *Store) Get(ctx context.Context, keys ...string) ([]auth.Record, error) {
+func (s *Store) Get(ctx context.Context, keys ...string) (out []auth.Record, err error) {
 	ctx, cancel := s.bounded(ctx, callTimeout)
 	defer cancel()
-	stored, err := s.fetch(ctx, keys)
+	stored, err := s.fetch(ctx, s.storedAll(keys))
 	if err != nil {
 		return nil, err
 	}
-	known := heldSlots{}
-	out, err := s.unwrapAll(ctx, keys, stored, known)
-	if errors.Is(err, errSlotWanted) {
-		if err := s.fetchSlots(ctx, known); err != nil {
-			return nil, err
-		}
+	err = s.withSlots(ctx, func(known heldSlots) (err error) {
 		out, err = s.unwrapAll(ctx, keys, stored, known)
-	}
+		return err
+	})
 	return out, err
 }
 
-// fetch gives what Redis holds under keys; nil where there is nothing.
-func (s *Store) fetch(ctx context.Context, keys []string) ([][]byte, error) {
-	commands := make([]rueidis.Completed, len(keys))
+func (s *Store) storedAll(keys []string) []string {
+	names := make([]string, len(keys))
 	for i, key := range keys {
-		commands[i] = s.client.B().Get().Key(s.stored(key)).Build()
+		names[i] = s.stored(key)
 	}
-	out := make([][]byte, len(keys))
+	return names
+}
+
+// fetch gives what Redis holds under names of its own; nil where there is nothing.
+func (s *Store) fetch(ctx context.Context, names []string) ([][]byte, error) {
+	commands := make([]rueidis.Completed, len(names))
+	for i, name := range names {
+		commands[i] = s.client.B().Get().Key(name).Build()
+	}
+	out := make([][]byte, len(names))
 	for i, result := range s.client.DoMulti(ctx, commands...) {
 		var err error
 		if out[i], err = result.AsBytes(); err != nil && !rueidis.IsRedisNil(err) {
@@ -52,6 +56,19 @@ func (s *Store) fetch(ctx context.Context, keys []string) ([][]byte, error) {
 		}
 	}
 	return out, nil
+}
+
+// withSlots has read read, once more if it wants to know what lies in slots.
+func (s *Store) withSlots(ctx context.Context, read func(heldSlots) error) error {
+	known := heldSlots{}
+	err := read(known)
+	if errors.Is(err, errSlotWanted) {
+		if err := s.fetchSlots(ctx, known); err != nil {
+			return err
+		}
+		err = read(known)
+	}
+	return err
 }
 
 // heldSlots is what one call knows of slots; nil: it has to be asked for.

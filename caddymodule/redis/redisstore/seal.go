@@ -19,6 +19,9 @@ type Records interface {
 	// Open gives the value that was sealed under a key. held tells what lies in a
 	// slot. The error is auth.ErrErased when that was erased.
 	Open(key string, sealed []byte, held func(slot uint64) ([]byte, error)) ([]byte, error)
+	// Reveal gives key, value and owner of a sealed record, or an unlisted Write
+	// without them.
+	Reveal(sealed []byte, held func(slot uint64) ([]byte, error)) (auth.Write, error)
 }
 
 // Slots makes what lies in the slots of data keys.

@@ -49,6 +49,12 @@ type Options struct {
 // DetectReplicas is a value of Options.Replicas.
 const DetectReplicas = -1
 
+// How the names of the keys begin that nodes write for themselves.
+const (
+	pulseKeys = "pulse/"
+	syncKeys  = "sync/"
+)
+
 // callTimeout bounds a call of the store, beside what replicas may take.
 const callTimeout = 2 * time.Second
 
@@ -77,7 +83,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		return nil, fmt.Errorf("connecting to Redis: %w", err)
 	}
 	name := rand.Text() + "/"
-	s := &Store{opt: opt, client: client, pulses: opt.Prefix + "pulse/" + name, syncs: opt.Prefix + "sync/" + name}
+	s := &Store{opt: opt, client: client, pulses: opt.Prefix + pulseKeys + name, syncs: opt.Prefix + syncKeys + name}
 	s.ended, s.end = context.WithCancel(context.Background())
 	if err := s.inspect(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
