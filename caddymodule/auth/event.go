@@ -49,6 +49,14 @@ const (
 	EventMasterKeysRetired EventName = "master_keys_retired" // all but the one in use
 )
 
+// What becomes of a store whose records are taken to another one. Before and After
+// are the stores' places.
+const (
+	EventStoreMoveStarted EventName = "store_move_started" // by an operator
+	EventStoreMoveEnded   EventName = "store_move_ended"   // the records stay where they were. Cause: cancelled or broken
+	EventStoreMoved       EventName = "store_moved"        // the new store answers
+)
+
 // EventNames are all that there is to hear of.
 var EventNames = []EventName{
 	EventCodeRequested, EventCodeDelivered, EventCodeUndelivered, EventSendBlocked, EventSendRecorded, EventBudgetUsed,
@@ -59,6 +67,7 @@ var EventNames = []EventName{
 	EventSessionsRevoked, EventDeviceDeleted, EventBlockAdded, EventBlockRemoved, EventKeysRotated,
 	EventUsersImported, EventUserExported, EventUsersExported, EventBackupMade,
 	EventMasterKeyAdded, EventMasterKeysRetired,
+	EventStoreMoveStarted, EventStoreMoveEnded, EventStoreMoved,
 }
 
 // Causes of EventTokenRefreshed.

@@ -46,8 +46,9 @@ type following struct {
 	born time.Time // what trusted of a shard counts from
 	// marks count the changes of users, each for those whose number ends alike.
 	// An entry whose mark has moved on may show an old role or miss an end.
-	// Empty when nobody else writes to the store.
-	marks []atomic.Uint32
+	// Nil when nobody else writes to the store.
+	marks atomic.Pointer[[userMarks]atomic.Uint32]
+	ears  ears
 	// orders counts the changes of what Hear reads, heard those that it has read.
 	orders, heard atomic.Uint64
 	ordered       chan struct{} // wakes Keep
@@ -66,23 +67,27 @@ const forever = time.Duration(math.MaxInt64)
 // time that other nodes cannot be heard, it believes nothing. It must be called
 // before the table's first use.
 func (l *Live) Follow(ctx context.Context, store Follower) error {
-	l.marks = make([]atomic.Uint32, userMarks)
 	l.TrustUntil(l.born)
-	return store.Follow(ctx, Followed(), l)
+	_, err := l.Turn(ctx, store)
+	if err != nil {
+		l.TrustUntil(l.born)
+	}
+	return err
 }
 
 // Followed lists how the keys begin whose changes Follow tells. A store that
 // hides the others must leave these as they are.
 func Followed() []string { return []string{sessionPrefix, userPrefix, eraKey, blocksKey} }
 
-func (f *following) follows() bool { return len(f.marks) > 0 }
+func (l *Live) follows() bool { return l.marks.Load() != nil }
 
 // mark is taken before a user's record is read.
 func (f *following) mark(user uint64) uint32 {
-	if len(f.marks) == 0 {
+	marks := f.marks.Load()
+	if marks == nil {
 		return 0
 	}
-	return f.marks[user%userMarks].Load()
+	return marks[user%userMarks].Load()
 }
 
 // Changed implements Listener. Changes of this process are told too: the store
@@ -104,9 +109,10 @@ func (l *Live) Changed(key string) {
 		}
 		return
 	}
-	if text, ok := strings.CutPrefix(key, userPrefix); ok && l.follows() {
+	marks := l.marks.Load()
+	if text, ok := strings.CutPrefix(key, userPrefix); ok && marks != nil {
 		if user, err := strconv.ParseUint(text, 10, 64); err == nil {
-			l.marks[user%userMarks].Add(1)
+			marks[user%userMarks].Add(1)
 			l.watchers.wakeUser(user)
 		}
 	}
