@@ -17,6 +17,7 @@ func init() {
 	caddy.RegisterModule(Admin{})
 	command.Register(command.Offline{
 		Examine: examineFile, VerifyAudit: verifyAudit, NewKey: backup.NewKey, VerifyBackup: verifyBackup, Restore: restore,
+		Abandon: abandon,
 	})
 }
 
@@ -67,6 +68,7 @@ func (a *App) operators(rt *runtime) http.Handler {
 		Masters: masters{rt.engine, a.masters}, Senders: rt.senders, Store: a.storeInfo,
 		Doctor: rt.examine, AuditHead: func() any { return rt.engine.audit.Head() }, Problem: a.problem,
 		CheckLock: func(l admin.Lock) error { return backup.Lock(l).Check() }, Backup: rt.engine.backup(a.masters),
+		Moves: moves{a, rt.engine},
 	})
 }
 

@@ -169,6 +169,10 @@ var orders = []order{
 	{"POST", "keys/master", `{}`, 200, `"in_use":false`, "master_key_added"},
 	{"POST", "keys/master/retire", `{}`, 200, `"in_use":true`, "master_keys_retired"},
 	{"POST", "keys/rotate", `{"revoke":true}`, 200, `"signs":true`, "keys_rotated"},
+	{"GET", "migrate", "", 404, `"not_found"`, ""},
+	{"POST", "migrate", `{"store":{"engine":"badger","path":"{dir}/elsewhere"},"master_key":"{file.{dir}/store/master.key}"}`, 200, `"to":"badger {dir}/elsewhere"`, "store_move_started"},
+	{"GET", "migrate", "", 200, `"phase":"`, ""},
+	{"POST", "migrate/cancel", `{}`, 200, `"phase":"stopped"`, "store_move_ended"},
 	{"GET", "stats", "", 200, `"users":2`, ""},
 	{"GET", "audit/head", "", 200, `"hash":"`, ""},
 	{"GET", "doctor", "", 200, `"check":"file modes","state":"ok"`, ""},
@@ -188,7 +192,7 @@ func (o *office) people() *strings.Replacer {
 	code := o.codeOf(challenge)
 	wrong := string('0'+(code[0]-'0'+1)%10) + code[1:]
 	wants(o.t, "a wrong code", o.do("POST", apiPath+"/otp/verify", map[string]any{"challenge_id": challenge, "code": wrong}), 400, "otp_invalid")
-	return strings.NewReplacer("{session}", session)
+	return strings.NewReplacer("{session}", session, "{dir}", o.dir)
 }
 
 // Every route, against a running Caddy: what it answers, and that what it
@@ -205,7 +209,7 @@ func TestAdminRoutes(t *testing.T) {
 			if strings.HasPrefix(order.path, "users/import") {
 				media = "application/x-ndjson"
 			}
-			r := o.ask(order.method, fill.Replace(order.path), order.body, "Sidegate-By", "anna", "Content-Type", media)
+			r := o.ask(order.method, fill.Replace(order.path), fill.Replace(order.body), "Sidegate-By", "anna", "Content-Type", media)
 			if r.status != order.status || !strings.Contains(string(r.body), fill.Replace(order.says)) || r.header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%s: %d %s", what, r.status, r.body)
 			}
@@ -310,6 +314,19 @@ func TestAdminRoutesWithWrongInput(t *testing.T) {
 		{"GET", "users/export?limit=1", "", 400, "invalid_request", ""},
 		{"GET", "users/99/export", "", 404, "not_found", ""},
 		{"GET", "users/1/export?all=true", "", 400, "invalid_request", ""},
+		{"GET", "migrate?x=1", "", 400, "invalid_request", ""},
+		{"POST", "migrate", `{}`, 400, "invalid_request", ""},
+		{"POST", "migrate", `{"store":"badger"}`, 400, "invalid_request", ""},
+		{"POST", "migrate", `{"store":{"engine":"nothing"}}`, 400, "invalid_request", ""},
+		{"POST", "migrate", `{"store":{"engine":"badger","pth":"/nowhere"}}`, 400, "invalid_request", ""},
+		{"POST", "migrate", `{"store":{"engine":"badger","path":"` + o.store() + `"}}`, 400, "invalid_request", ""},
+		{"POST", "migrate", `{"store":{"engine":"badger","path":"/dev/null/x"},"master_key":"{file.` + o.store() + `/master.key}"}`, 400, "invalid_request", ""},
+		{"POST", "migrate", `{"master_key":"{env.NOT_SET}"}`, 400, "invalid_request", ""},
+		{"POST", "migrate", `{"master_key_exec":{"command":[]}}`, 400, "invalid_request", ""},
+		{"POST", "migrate", `{"master_key_exec":"x"}`, 400, "invalid_request", ""},
+		{"POST", "migrate", "", 415, "unsupported_media_type", ""},
+		{"POST", "migrate/cancel", `{}`, 400, "invalid_request", ""},
+		{"POST", "migrate/cancel", `{"x":1}`, 400, "invalid_request", ""},
 		{"POST", "backup", `{}`, 400, "invalid_request", ""},
 		{"POST", "backup", `{"passphrase":"short"}`, 400, "invalid_request", ""},
 		{"POST", "backup", `{"recipient":"age1","passphrase":"correct horse battery"}`, 400, "invalid_request", ""},

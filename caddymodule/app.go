@@ -76,6 +76,7 @@ type App struct {
 	texts     *sender.Texts
 	log       *slog.Logger
 	auditLog  *zap.Logger
+	ctx       caddy.Context
 
 	// calls is held for reading by requests to our own routes, so that Cleanup
 	// can let them finish.
@@ -93,7 +94,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision checks the configuration. It opens nothing: `caddy validate` runs
 // it beside a running server, which holds the store.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.log = ctx.Slogger()
+	a.ctx, a.log = ctx, ctx.Slogger()
 	a.auditLog = ctx.Logger().Named("audit")
 	repl := caddy.NewReplacer()
 	for _, field := range []struct {

@@ -18,12 +18,12 @@ func appWith(t *testing.T, directory auth.Directory) *App {
 	t.Helper()
 	reader, writer := io.Pipe()
 	t.Cleanup(func() { reader.Close() })
-	e := &engine{address: t.Name(), close: writer, live: auth.NewLive(1), stop: func() {}}
-	if _, _, err := engines.LoadOrNew(e.address, func() (caddy.Destructor, error) { return e, nil }); err != nil {
+	e := &engine{home: home{address: t.Name(), close: writer}, leases: map[string]bool{}, live: auth.NewLive(1), stop: func() {}}
+	if _, _, err := engines.LoadOrNew(t.Name(), func() (caddy.Destructor, error) { return e.lease(t.Name()), nil }); err != nil {
 		t.Fatal(err)
 	}
 	a := new(App)
-	a.running.Store(&runtime{engine: e, queue: sender.NewQueue(sender.Options{}), directory: directory, subscribers: new(subscribers), stop: func() {}})
+	a.running.Store(&runtime{engine: e, address: t.Name(), queue: sender.NewQueue(sender.Options{}), directory: directory, subscribers: new(subscribers), stop: func() {}})
 	return a
 }
 

@@ -33,7 +33,7 @@ func (c costly) Free() bool                             { return !bool(c) }
 func Engine(address string) (engine any, holders int) {
 	engines.Range(func(key, value any) bool {
 		if key == address {
-			engine = value
+			engine = value.(*lease).engine
 		}
 		return engine == nil
 	})

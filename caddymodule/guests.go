@@ -56,8 +56,11 @@ type SealSlots interface {
 	SlotKey(slot uint64, held []byte) ([]byte, error)
 }
 
-// Store is a module in the namespace sidegate.stores. It may have a method
-// Size() (bytes int64, err error), for operators who ask how much it holds.
+// Store is a module in the namespace sidegate.stores. It may have the methods
+// Size() (bytes int64, err error), for operators who ask how much it holds, and
+// Place() string, which names it for them, without a secret. What it opens can be
+// moved if it is an auth.Walker, and must be an auth.Sharer if several processes
+// can use it.
 type Store interface {
 	// Address names what the module opens, and nothing else of its options: a
 	// cleaned absolute path, or host and port. Configurations with equal

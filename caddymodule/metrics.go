@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
 	"github.com/sidegate/sidegate/caddymodule/internal/metrics"
@@ -24,7 +25,9 @@ func tokenCounts() (busy, cached, read uint64) {
 
 func openEngines() (open []*engine) {
 	engines.Range(func(_, value any) bool {
-		open = append(open, value.(*engine))
+		if e := value.(*lease).engine; !slices.Contains(open, e) { // one that moves has two
+			open = append(open, e)
+		}
 		return true
 	})
 	return open

@@ -136,14 +136,14 @@ func eventOf(line audit.Entry) auth.Event {
 	return auth.Event{Name: auth.EventName(line.Name), At: line.At, Cause: line.Cause, UserID: line.UserID, SessionID: id, DeviceID: line.DeviceID, Before: line.Before, After: line.After}
 }
 
-// buildStore makes the store of a configuration with a root key that is given,
-// and has fill fill it.
-func buildStore(config, root []byte, fill func(auth.Store) error) error {
+// appOf is the app of a configuration that no server has. It opens nothing until
+// it is started, so there is nothing to clean up.
+func appOf(config []byte) (*App, caddy.Context, error) {
 	var of struct {
 		Apps map[string]json.RawMessage `json:"apps"`
 	}
 	if err := json.Unmarshal(config, &of); err != nil {
-		return fmt.Errorf("reading the configuration: %w", err)
+		return nil, caddy.Context{}, fmt.Errorf("reading the configuration: %w", err)
 	}
 	raw := of.Apps["sidegate"]
 	if raw == nil {
@@ -151,13 +151,22 @@ func buildStore(config, root []byte, fill func(auth.Store) error) error {
 	}
 	ctx, err := caddy.ProvisionContext(&caddy.Config{AppsRaw: caddy.ModuleMap{"sidegate": raw}})
 	if err != nil {
-		return err
+		return nil, ctx, err
 	}
 	guest, err := ctx.App("sidegate")
 	if err != nil {
+		return nil, ctx, err
+	}
+	return guest.(*App), ctx, nil
+}
+
+// buildStore makes the store of a configuration with a root key that is given,
+// and has fill fill it.
+func buildStore(config, root []byte, fill func(auth.Store) error) error {
+	app, ctx, err := appOf(config)
+	if err != nil {
 		return err
 	}
-	app := guest.(*App) // it opens nothing until it is started, so there is nothing to clean up
 	builder, ok := app.store.(Builder)
 	if !ok {
 		return errors.New("this store cannot be restored into; name a store badger")

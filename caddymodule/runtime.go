@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
+	"github.com/sidegate/sidegate/caddymodule/internal/move"
 	"github.com/sidegate/sidegate/caddymodule/internal/phone"
 	"github.com/sidegate/sidegate/caddymodule/internal/sender"
 	"github.com/sidegate/sidegate/caddymodule/internal/token"
@@ -24,9 +25,10 @@ import (
 // sessions over it with the requests in flight, and the secrets of the store's
 // root key. It is shared by all configurations with the same store address.
 type engine struct {
-	address string
-	store   auth.Store
-	close   io.Closer
+	store   auth.Store // guarded, and before it the mirror
+	mirror  *move.Mirror
+	seal    Sealer
+	log     *slog.Logger
 	live    *auth.Live
 	health  *auth.Health
 	vault   *vault.Vault
@@ -35,8 +37,20 @@ type engine struct {
 	stop    context.CancelFunc
 	keepers sync.WaitGroup
 
+	moving   sync.Mutex      // held while the place of the records changes
+	home     home            // where they are
+	leases   map[string]bool // the addresses under which configurations hold it
+	transfer *transfer       // the last one, which may be over; nil: there was none
+
 	mu      sync.Mutex
 	serving []*auth.Service // of the configurations that use it, the newest last
+}
+
+// home is an open store, and where that is.
+type home struct {
+	address, place string // for us, and for people
+	store          auth.Store
+	close          io.Closer
 }
 
 var engines = caddy.NewUsagePool()
@@ -51,12 +65,21 @@ const (
 func openEngine(m Store, source masterSource, log *slog.Logger) (*engine, error) {
 	address := m.Address()
 	value, loaded, err := engines.LoadOrNew(address, func() (caddy.Destructor, error) {
-		return newEngine(m, source, log)
+		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+		defer cancel()
+		e, err := arrived(ctx, address, source)
+		if e == nil && err == nil {
+			e, err = newEngine(m, source, log)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return e.lease(address), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	e := value.(*engine)
+	e := value.(*lease).engine
 	if loaded {
 		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 		defer cancel()
@@ -76,17 +99,19 @@ func newEngine(m Store, source masterSource, log *slog.Logger) (*engine, error) 
 		return nil, err
 	}
 	seal := new(vault.Late) // the root key is in the store itself
-	store, closer, err := m.Open(ctx, seal, log)
+	store, closer, err := m.Open(ctx, openMark{seal}, log)
 	if err != nil {
 		return nil, err
 	}
 	// An engine that looks through millions of records has taken longer than that.
 	ctx, cancel = context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	safe := guarded{store, log}
+	mirror := move.NewMirror(store)
+	safe := guarded{mirror, log}
 	e := &engine{
-		address: m.Address(), store: safe, close: closer, live: auth.NewLive(liveCapacity),
-		health: &auth.Health{Store: safe, Now: time.Now},
+		store: safe, mirror: mirror, seal: openMark{seal}, log: log, live: auth.NewLive(liveCapacity),
+		health: &auth.Health{Store: safe, Now: time.Now}, leases: map[string]bool{},
+		home: home{address: m.Address(), place: placeOf(m), store: store, close: closer},
 	}
 	// Before anything is read that could change. It also waits until all of the
 	// store answers: a Cluster may be starting with us.
@@ -95,14 +120,25 @@ func newEngine(m Store, source masterSource, log *slog.Logger) (*engine, error) 
 			return nil, errors.Join(err, closer.Close())
 		}
 	}
-	if e.vault, err = e.keyring().Open(ctx, master); err != nil {
+	if err := e.unlock(ctx, master, seal); err != nil {
 		return nil, errors.Join(err, closer.Close())
 	}
-	seal.Use(e.vault)
 	if err := e.begin(ctx, log); err != nil {
 		return nil, errors.Join(err, closer.Close())
 	}
 	return e, nil
+}
+
+// unlock opens the root key, of a store that may be used: the half of a copy has
+// none yet, and must not get one.
+func (e *engine) unlock(ctx context.Context, master *vault.Master, seal *vault.Late) (err error) {
+	if err = unmarked(ctx, e.home); err != nil {
+		return err
+	}
+	if e.vault, err = e.keyring().Open(ctx, master); err == nil {
+		seal.Use(e.vault)
+	}
+	return err
 }
 
 // begin reads what must be known before the first request, and starts the
@@ -151,19 +187,20 @@ func (e *engine) newest() *auth.Service {
 	return e.serving[len(e.serving)-1]
 }
 
-// Destruct writes the last touches and closes the store, when the last
-// configuration has let go. What is still in flight ends: nobody could tell
-// any more that its session has.
-func (e *engine) Destruct() error {
+// shut writes the last touches and closes the store, when the last configuration
+// has let go. What is still in flight ends: nobody could tell any more that its
+// session has.
+func (e *engine) shut() error {
 	e.stop()
 	e.keepers.Wait()
 	e.live.CutAll()
-	return e.close.Close()
+	return errors.Join(e.settleMove(), e.home.close.Close())
 }
 
 // runtime is what one configuration works with, once the store is open.
 type runtime struct {
 	engine      *engine
+	address     string // of the engine, as the configuration has it
 	service     *auth.Service
 	tokens      *token.Keys
 	queue       *sender.Queue
@@ -183,7 +220,7 @@ func (rt *runtime) close(ctx context.Context) error {
 		err = errors.Join(err, directory.Close())
 	}
 	rt.engine.part(rt.service)
-	_, released := engines.Delete(rt.engine.address)
+	_, released := engines.Delete(rt.address)
 	return errors.Join(err, released)
 }
 
@@ -215,7 +252,7 @@ func (a *App) open() (*runtime, error) {
 	}
 	rt, err := a.compose(e)
 	if err != nil {
-		_, released := engines.Delete(e.address)
+		_, released := engines.Delete(a.store.Address())
 		return nil, errors.Join(err, released)
 	}
 	rt.operators = a.operators(rt)
@@ -248,7 +285,7 @@ func (a *App) compose(e *engine) (*runtime, error) {
 		Tell: subscribers.tell, Step: traceStep, Now: time.Now, Log: a.log,
 	}
 	e.join(service)
-	return &runtime{engine: e, tokens: keys, queue: queue, subscribers: subscribers, directory: directory, service: service}, nil
+	return &runtime{engine: e, address: a.store.Address(), tokens: keys, queue: queue, subscribers: subscribers, directory: directory, service: service}, nil
 }
 
 // isTestNumber reports whether a number signs in with a fixed code.

@@ -56,6 +56,9 @@ func (s *BadgerStore) Provision(caddy.Context) error {
 // Address is the directory.
 func (s *BadgerStore) Address() string { return s.dir }
 
+// Place names the directory for people.
+func (s *BadgerStore) Place() string { return "badger " + s.dir }
+
 // KeyFile is beside the records. Back the two up apart from each other.
 func (s *BadgerStore) KeyFile() string { return filepath.Join(s.dir, "master.key") }
 

@@ -151,6 +151,19 @@ func (s *Store) Address() string {
 	return fmt.Sprintf("redis %s %q %d %q %x", strings.Join(o.Addresses, ","), o.Master, o.DB, o.Prefix, way)
 }
 
+// Place is where the records are, for people.
+func (s *Store) Place() string {
+	o := s.options
+	place := "redis " + strings.Join(o.Addresses, ",")
+	if o.Master != "" {
+		place += " master " + o.Master
+	}
+	if o.DB != 0 {
+		place += fmt.Sprintf(" db %d", o.DB)
+	}
+	return place + " prefix " + o.Prefix
+}
+
 // KeyFile is empty: a key that one machine makes is of no use to the others.
 func (*Store) KeyFile() string { return "" }
 

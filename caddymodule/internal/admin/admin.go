@@ -43,6 +43,7 @@ type Config struct {
 	CheckLock func(l Lock) error
 	// Backup writes a backup, encrypted for the lock.
 	Backup func(ctx context.Context, to io.Writer, l Lock) error
+	Moves  Moves
 
 	// Problem writes an error as application/problem+json.
 	Problem func(w http.ResponseWriter, r *http.Request, err error)

@@ -40,6 +40,9 @@ var routes = map[string]act{
 	"POST /sidegate/keys/master/retire": (*Admin).retireMasters,
 	"GET /sidegate/stats":               plainly((*Admin).stats),
 	"GET /sidegate/audit/head":          plainly(func(a *Admin, _ *call) (any, error) { return a.AuditHead(), nil }),
+	"POST /sidegate/migrate":            (*Admin).move,
+	"GET /sidegate/migrate":             plainly((*Admin).moveStatus),
+	"POST /sidegate/migrate/cancel":     (*Admin).cancelMove,
 	"POST /sidegate/backup":             (*Admin).backup,
 	"GET /sidegate/doctor":              plainly(func(a *Admin, c *call) (any, error) { return a.Doctor(c.Request) }),
 }

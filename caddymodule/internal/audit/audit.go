@@ -147,4 +147,7 @@ var words = map[auth.EventName]string{
 
 	auth.EventMasterKeyAdded:    "authz_admin",
 	auth.EventMasterKeysRetired: "authz_admin",
+	auth.EventStoreMoveStarted:  "authz_admin",
+	auth.EventStoreMoveEnded:    "authz_admin",
+	auth.EventStoreMoved:        "authz_admin",
 }

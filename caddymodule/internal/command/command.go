@@ -25,6 +25,8 @@ type Offline struct {
 	VerifyBackup func(file io.Reader, k Key) ([]byte, error)
 	// Restore makes a store of a backup, and gives its report as JSON.
 	Restore func(ctx context.Context, r Restoration) ([]byte, error)
+	// Abandon lets a marked store be used again, and says what it has done.
+	Abandon func(ctx context.Context, a Abandonment) (string, error)
 }
 
 // Register adds the command to Caddy's.
@@ -47,7 +49,7 @@ A USER is an id (7) or a phone number (+46701234567).
 
 What you change is told to the audit log, with the name of --by.
 
-Exit codes: 0 it is done; 1 the server refused, or doctor found something;
+Exit codes: 0 it is done; 1 the server refused, or something was found wrong;
 2 the command line is wrong; 3 no server could be reached.`
 
 // build makes the tree of commands under cmd.
@@ -63,6 +65,7 @@ func build(cmd *cobra.Command, o Offline) {
 	cmd.AddCommand(
 		userCommands(), sessionCommands(), deviceCommands(), blockCommands(), keyCommands(),
 		statsCommand(), doctorCommand(o.Examine), auditCommands(o.VerifyAudit), backupCommands(o), restoreCommand(o.Restore),
+		migrateCommands(o),
 	)
 }
 
