@@ -139,31 +139,46 @@ func unescape(s string) (decoded string, wellFormed bool) {
 const (
 	maxDecodings  = 3
 	maxHardTarget = 4 << 10
-	maxReadings   = 64 // an honest odd path has about ten
+	maxReadings   = 64       // an honest odd path has about ten
+	maxRead       = 32 << 10 // bytes of all readings: each is folded, and shown to matchers
 )
 
 // readings are the paths that some upstream could take this request for, in
 // their own case. ok is false when there may be more than we tried.
 func readings(r *http.Request) (all []string, ok bool) {
-	set := make(map[string]struct{})
+	set := &readingSet{all: make(map[string]struct{})}
 	text := target(r)
-	ok = addReadings(set, text) && addReadings(set, r.URL.Path)
+	ok = set.addReadings(text) && set.addReadings(r.URL.Path)
 	if ok && r.URL.RawPath != "" && r.URL.RawPath != text {
-		ok = addReadings(set, r.URL.RawPath)
+		ok = set.addReadings(r.URL.RawPath)
 	}
-	all = make([]string, 0, len(set))
-	for reading := range set {
+	all = make([]string, 0, len(set.all))
+	for reading := range set.all {
 		all = append(all, reading)
 	}
 	return all, ok
 }
 
-func addReadings(set map[string]struct{}, text string) (ok bool) {
+type readingSet struct {
+	all   map[string]struct{}
+	bytes int // in all of them
+}
+
+func (set *readingSet) add(p string) {
+	if _, done := set.all[p]; !done {
+		set.all[p] = struct{}{}
+		set.bytes += len(p)
+	}
+}
+
+func (set *readingSet) full() bool { return len(set.all) > maxReadings || set.bytes > maxRead }
+
+func (set *readingSet) addReadings(text string) (ok bool) {
 	if len(text) > maxHardTarget {
 		return false
 	}
 	for range maxDecodings + 1 {
-		if !addVariants(set, text) {
+		if !set.addVariants(text) {
 			return false
 		}
 		next, _ := unescape(text)
@@ -204,7 +219,7 @@ func overlong(s string) bool {
 // as they do: IIS and others read '\' as '/', servlets cut ";params" from each
 // segment, C programs stop at a NUL, a later parser at '?' or '#', and Windows
 // drops dots and spaces. It reports whether they stayed within the bound.
-func addVariants(set map[string]struct{}, text string) bool {
+func (set *readingSet) addVariants(text string) bool {
 	for i, ended := range [...]string{
 		text, cut(text, "\x00"), cut(text, "?#"), strip(text), withoutLooseEnds(text),
 	} {
@@ -212,27 +227,27 @@ func addVariants(set map[string]struct{}, text string) bool {
 			continue
 		}
 		for _, slashed := range [...]string{ended, strings.ReplaceAll(ended, `\`, "/")} {
-			addReading(set, slashed)
-			addReading(set, cut(slashed, ";"))
-			addReading(set, withoutParams(slashed))
+			set.addReading(slashed)
+			set.addReading(cut(slashed, ";"))
+			set.addReading(withoutParams(slashed))
 		}
-		if len(set) > maxReadings {
+		if set.full() {
 			return false
 		}
 	}
 	return true
 }
 
-func addReading(set map[string]struct{}, p string) {
+func (set *readingSet) addReading(p string) {
 	if p == "" || p[0] != '/' {
 		p = "/" + p
 	}
-	if _, done := set[p]; done {
+	if _, done := set.all[p]; done {
 		return
 	}
-	set[p] = struct{}{} // an upstream that takes prefixes of what it gets
-	set[path.Clean(p)] = struct{}{}
-	set[collapse(p)] = struct{}{}
+	set.add(p) // an upstream that takes prefixes of what it gets
+	set.add(path.Clean(p))
+	set.add(collapse(p))
 }
 
 func cut(s, any string) string {

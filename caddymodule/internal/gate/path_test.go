@@ -214,6 +214,7 @@ func TestReadingsAreBounded(t *testing.T) {
 		"too deep":  "/%2525252541",
 		"too many":  "/a;%00/%3f;//b\\%0a/../%2523;/%2500//%253b/..%255c%250a;/%253f//%25253f;%252500",
 		"not UTF-8": "/%c0%ae",
+		"too much":  strings.Repeat("/a.;%2e\\//%252f", maxHardTarget/15), // 25 readings, most of 2 to 4 KiB
 	} {
 		r := pathRequest(target)
 		all, ok := readings(r)
@@ -224,6 +225,18 @@ func TestReadingsAreBounded(t *testing.T) {
 		_ = newGate(t, &fake{}, nil).requirements(r, func(rule) error { applied++; return nil })
 		if applied != 2 {
 			t.Errorf("%s: %d rules apply, want all 2", name, applied)
+		}
+	}
+}
+
+// A long path that is odd in one way is read like a short one: it does not meet
+// rules that are not for it.
+func TestLongOddPathsAreRead(t *testing.T) {
+	for _, target := range []string{
+		"/files/" + strings.Repeat("a%2Fb", 800), "/files/" + strings.Repeat("x", 3900) + ";v=1", "/files/" + strings.Repeat("a.", 1900) + "/x",
+	} {
+		if all, ok := readings(pathRequest(target)); !ok {
+			t.Errorf("%.20s…: %d readings are too many", target, len(all))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -138,13 +139,15 @@ func (g *Gate) requirements(r *http.Request, hold func(rule) error) error {
 		return nil
 	}
 	plain := oneReading(r)
-	var paths []string
+	var paths, folded []string
 	readable := true
 	if !plain {
-		paths, readable = readings(r)
+		if paths, readable = readings(r); readable {
+			folded = foldAll(paths)
+		}
 	}
 	for _, rule := range g.rules {
-		if plain && rule.matchesPlain(r) || !plain && (!readable || rule.matchesAny(r, paths)) {
+		if plain && rule.matchesPlain(r) || !plain && (!readable || rule.matchesAny(r, paths, folded)) {
 			if err := hold(rule); err != nil {
 				return err
 			}
@@ -167,11 +170,9 @@ func (c rule) matchesPlain(r *http.Request) bool {
 
 // matchesAny holds a path against every reading, and asks the named matchers
 // about a request with each of them.
-func (c rule) matchesAny(r *http.Request, paths []string) bool {
-	for _, p := range paths {
-		if c.closesPath(foldPath(p, true)) {
-			return true
-		}
+func (c rule) matchesAny(r *http.Request, paths, folded []string) bool {
+	if slices.ContainsFunc(folded, c.closesPath) {
+		return true
 	}
 	if len(c.match) == 0 {
 		return false
@@ -185,6 +186,16 @@ func (c rule) matchesAny(r *http.Request, paths []string) bool {
 		}
 	}
 	return false
+}
+
+// foldAll folds the readings once for all rules, however many there are.
+func foldAll(paths []string) []string {
+	folded := make([]string, len(paths))
+	for i, p := range paths {
+		folded[i] = foldPath(p, true)
+	}
+	slices.Sort(folded)
+	return slices.Compact(folded)
 }
 
 func (c rule) matchesNamed(r *http.Request) bool {
