@@ -303,6 +303,35 @@ func TestReloadToTheNewStoreFails(t *testing.T) {
 	m.tokens(m.do("POST", apiPath+"/refresh", map[string]any{"refresh_token": session.Refresh}))
 }
 
+// A code cannot be copied: what was sent before is over when the stores are in
+// step, and what was sent since is good in the new one.
+func TestCodesOverAMove(t *testing.T) {
+	m := newMover(t)
+	load := func(store string) { m.load(m.with(store, m.config(plentyLimits+"\notp {\n ttl 3s\n}", ""))) }
+	load("one")
+	t.Cleanup(func() { _ = caddy.Stop() })
+	bring := func(challenge string) reply {
+		return m.do("POST", apiPath+"/otp/verify", map[string]any{"challenge_id": challenge, "code": m.codeOf(challenge)})
+	}
+	before := m.site.start(phoneA)
+	if said, err := m.migrate("--to", m.file("two"), "--detach"); err != nil || !strings.Contains(said, "the codes sent before") {
+		t.Fatalf("migrate: %v\n%s", err, said)
+	}
+	since, said := "", ""
+	waitFor(t, "the stores to be in step", func() bool {
+		if since == "" {
+			since = m.site.start(phoneB)
+		}
+		if said, _ = m.migrate("status"); strings.Contains(said, "waiting") {
+			since = m.site.start(phoneB) // as late as can be
+		}
+		return strings.Contains(said, "in_step")
+	})
+	load("two")
+	wants(t, "a code of the move", bring(since), 200, "")
+	wants(t, "a code of before", bring(before), 400, "otp_expired")
+}
+
 // Another node writes what would not be moved: neither the one that is there
 // already nor one that comes too early is overlooked.
 func TestMoveBesideOtherNodes(t *testing.T) {
