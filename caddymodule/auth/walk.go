@@ -16,6 +16,10 @@ type Walker interface {
 	// or has expired has a nil Value. Of an unlisted one the owner is not told.
 	Fetch(ctx context.Context, keys ...string) ([]Write, error)
 
+	// Clear deletes all records but that of one key, which is nobody's; unlisted ones
+	// too. Nobody may write meanwhile.
+	Clear(ctx context.Context, but string) error
+
 	// Estimate tells about how many records there are, at little cost.
 	Estimate(ctx context.Context) (int, error)
 }

@@ -63,6 +63,14 @@ func walks(f *fixture) {
 		f.Errorf("about %d records: %v", n, err)
 	}
 	walkEnds(f, store)
+	if err := store.Clear(f.Context(), "empty"); err != nil {
+		f.Fatal(err)
+	}
+	f.missing("challenge/1")
+	f.missing("user/4")
+	f.holds("empty", "")
+	f.swap(0, of(3, "user/4", "again"))
+	f.holds("user/4", "again")
 }
 
 func same(f *fixture, what string, got, want auth.Write) {

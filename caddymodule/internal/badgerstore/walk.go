@@ -108,6 +108,42 @@ func (s *Store) fetch(txn *badger.Txn, key string) (auth.Write, error) {
 	return w, err
 }
 
+// Clear implements auth.Walker. Whose records they were is not forgotten: new ones
+// of the same owners have the same data keys.
+func (s *Store) Clear(ctx context.Context, but string) error {
+	for {
+		left, err := run(ctx, &s.calls, func() (bool, error) { return s.clear(but) })
+		if err != nil || !left {
+			return err
+		}
+	}
+}
+
+// clear deletes a page of records, and reports whether there may be more.
+func (s *Store) clear(but string) (left bool, err error) {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	options := badger.DefaultIteratorOptions
+	options.Prefix, options.PrefetchValues = []byte{recordPrefix}, false
+	all := txn.NewIterator(options)
+	defer all.Close()
+	n, kept := 0, s.stored(but)
+	for all.Rewind(); all.Valid() && n < walkPage; all.Next() {
+		if bytes.Equal(all.Item().Key(), kept) {
+			continue
+		}
+		if err := txn.Delete(all.Item().KeyCopy(nil)); err != nil {
+			return false, fmt.Errorf("clearing: %w", err)
+		}
+		n++
+	}
+	all.Close()
+	if n == 0 {
+		return false, nil
+	}
+	return true, s.committed(txn)
+}
+
 // Estimate implements auth.Walker. It counts what is in tables, overwritten
 // records too, and not what is still in memory.
 func (s *Store) Estimate(ctx context.Context) (int, error) {

@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/sidegate/sidegate/caddymodule/auth"
@@ -36,6 +37,17 @@ func (r record) write(key string) auth.Write {
 		w.Expires = time.UnixMilli(r.expires)
 	}
 	return w
+}
+
+// Clear implements auth.Walker.
+func (s *Store) Clear(ctx context.Context, but string) error {
+	if err := given(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.records, func(key string, _ record) bool { return key != but })
+	return nil
 }
 
 // Estimate implements auth.Walker.

@@ -20,8 +20,7 @@ const (
 // errStopped ends a walk whose records nobody takes any more.
 var errStopped = errors.New("stopped")
 
-// inBatches walks a store and has do work on its records, many at once. The mark
-// is no record of anybody's.
+// inBatches walks a store and has do work on its records, many at once.
 func inBatches(ctx context.Context, from *side, do func(context.Context, []auth.Write) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -59,9 +58,6 @@ func fill(ctx context.Context, from *side, batches chan<- []auth.Write) error {
 		}
 	}
 	err := from.Store.(auth.Walker).Walk(ctx, func(w auth.Write) error {
-		if w.Key == MarkKey {
-			return nil
-		}
 		batch, size = append(batch, w), size+len(w.Key)+len(w.Value)
 		if len(batch) < batchRecords && size < batchBytes {
 			return nil

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/sidegate/sidegate/caddymodule/auth"
 )
 
 // ErrNotReady says that the target cannot take over, or back.
@@ -47,18 +45,8 @@ func (v *Move) turn(ctx context.Context, from, to Phase, gets, had *Mark) error 
 	if n := p.doubts.count(); n > 0 {
 		return fmt.Errorf("%w: %d records are in doubt after a fault; try again in %v", ErrNotReady, n, lateness)
 	}
-	err := p.second.Sync(ctx)
-	if err == nil {
-		err = mark(ctx, p.first, gets)
-	}
-	if err == nil {
-		err = mark(ctx, p.second, nil)
-	}
-	if err != nil {
-		// What got no answer may have been done.
-		again, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-		defer cancel()
-		return fmt.Errorf("handing over: %w", errors.Join(err, mark(again, p.second, had), mark(again, p.first, nil)))
+	if err := p.exchangeMarks(ctx, gets, had); err != nil {
+		return fmt.Errorf("handing over: %w", err)
 	}
 	p.first, p.second = p.second, p.first
 	v.mirror.first.Store(p.first)
@@ -66,9 +54,24 @@ func (v *Move) turn(ctx context.Context, from, to Phase, gets, had *Mark) error 
 	return nil
 }
 
+// exchangeMarks marks the first store, and takes the mark off the second. After an
+// error the marks are as they were, if that can be.
+func (p *pair) exchangeMarks(ctx context.Context, gets, had *Mark) error {
+	err := p.second.Sync(ctx)
+	if err == nil {
+		err = mark(ctx, p.first, gets)
+	}
+	if err == nil {
+		err = mark(ctx, p.second, nil)
+	}
+	if err == nil {
+		return nil
+	}
+	again, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	return errors.Join(err, mark(again, p.second, had), mark(again, p.first, nil)) // what got no answer may have been done
+}
+
 // End ends the move: before HandOver the source goes on alone and the target is
 // of no use, after it the source. Run then returns.
 func (v *Move) End() { v.end(errOver) }
-
-// Target is the store that the records are taken to.
-func (v *Move) Target() auth.Store { return v.opt.Target }

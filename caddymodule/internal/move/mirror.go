@@ -23,7 +23,8 @@ type Mirror struct {
 	// gate is held for reading by every write, and for writing by whoever changes
 	// where writes go: so no write is half done at that moment.
 	gate sync.RWMutex
-	pair *pair // nil: nothing is moved
+	move *Move // nil: nothing is moved
+	pair *pair // nil: writes go to the first store alone
 }
 
 // NewMirror makes a mirror before a store.

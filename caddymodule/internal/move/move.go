@@ -68,8 +68,9 @@ var ErrRefused = errors.New("the store cannot be moved")
 // ErrBusy says that a move is under way already.
 var ErrBusy = fmt.Errorf("%w: a move is under way; cancel it first", ErrRefused)
 
-// Begin has all writes repeated in the target from now on, which is marked as a
-// copy that must not be used. What was there before comes with Run.
+// Begin marks the target as a copy that must not be used, and has all writes
+// repeated there from now on, or once Run has emptied it. What was there before
+// comes with Run.
 func (m *Mirror) Begin(ctx context.Context, opt Options) (*Move, error) {
 	source := m.first.Load()
 	if m.busy() {
@@ -99,18 +100,21 @@ func (m *Mirror) Begin(ctx context.Context, opt Options) (*Move, error) {
 	}
 	m.gate.Lock()
 	defer m.gate.Unlock()
-	if m.pair != nil {
+	if m.move != nil {
 		return nil, ErrBusy
 	}
-	m.pair = v.pair
+	m.move = v
 	v.enter(Emptying)
+	if !opt.Overwrite {
+		m.pair = v.pair
+	}
 	return v, nil
 }
 
 func (m *Mirror) busy() bool {
 	m.gate.RLock()
 	defer m.gate.RUnlock()
-	return m.pair != nil
+	return m.move != nil
 }
 
 // unfinished is the target's mark.
@@ -142,14 +146,12 @@ func (v *Move) vacant(ctx context.Context) error {
 	if v.opt.Overwrite {
 		return nil
 	}
-	err := v.opt.Target.(auth.Walker).Walk(ctx, func(w auth.Write) error {
-		if w.Key == MarkKey {
-			return nil
-		}
-		return errFound
-	})
-	if errors.Is(err, errFound) {
+	err := v.opt.Target.(auth.Walker).Walk(ctx, func(auth.Write) error { return errFound })
+	switch {
+	case errors.Is(err, errFound):
 		return fmt.Errorf("%w: %s holds records already; overwrite it if nobody needs them", ErrRefused, v.opt.To)
+	case err != nil: // those of another root key, for one
+		return fmt.Errorf("%w: %s cannot be looked through; overwrite it if nobody needs what it holds: %w", ErrRefused, v.opt.To, err)
 	}
-	return err
+	return nil
 }

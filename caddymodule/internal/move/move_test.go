@@ -598,6 +598,7 @@ func TestOverwrite(t *testing.T) {
 		for i := range 1000 {
 			c.put(c.target, auth.Write{Key: fmt.Sprint("session/old", i), Value: []byte("old")})
 		}
+		c.put(c.target, auth.Write{Key: "challenge/used", Value: []byte("not used yet"), Unlisted: true})
 		opt := c.options()
 		opt.Overwrite = true
 		var err error
@@ -610,6 +611,7 @@ func TestOverwrite(t *testing.T) {
 		if n := len(all(t, c.target)); n != 10 {
 			t.Errorf("the target has %d records", n)
 		}
+		c.wants(c.target, "challenge/used", "")
 	})
 }
 

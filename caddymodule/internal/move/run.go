@@ -36,7 +36,7 @@ func (v *Move) finish(err error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.mirror.gate.Lock()
-	v.mirror.pair = nil
+	v.mirror.pair, v.mirror.move = nil, nil
 	v.mirror.gate.Unlock()
 	if errors.Is(err, errOver) {
 		err = nil
@@ -94,10 +94,12 @@ func (v *Move) fill(ctx context.Context) error {
 	if found := v.differences.list(); found != nil {
 		return errDiffer
 	}
+	return v.wait(ctx)
+}
+
+// wait lets what is not copied run out.
+func (v *Move) wait(ctx context.Context) error {
 	v.enter(Waiting)
-	if err := v.settle(ctx); err != nil {
-		return err
-	}
 	for until := v.began.Add(v.opt.Hold); v.opt.Now().Before(until); {
 		if err := v.pair.settle(ctx); err != nil {
 			return err
@@ -111,19 +113,19 @@ func (v *Move) fill(ctx context.Context) error {
 
 var errDiffer = errors.New("the copy is not the same as the source; see the differences")
 
-// empty deletes what the target held. What is repeated there meanwhile is brought
-// over again by the copy: it was written since the move began.
+// empty deletes what the target held, unlisted records too: a code that was used
+// in the meantime must not be good there. Writes are repeated from then on.
 func (v *Move) empty(ctx context.Context) error {
-	return inBatches(ctx, v.pair.second, func(ctx context.Context, batch []auth.Write) error {
-		gone := make([]auth.Write, len(batch))
-		for i, w := range batch {
-			gone[i] = auth.Write{Key: w.Key, Ending: true}
-		}
-		if err := v.pair.second.Put(ctx, gone); err != nil {
-			return fmt.Errorf("emptying the target: %w", err)
-		}
-		return nil
-	})
+	if err := v.opt.Target.(auth.Walker).Clear(ctx, MarkKey); err != nil {
+		return fmt.Errorf("emptying the target: %w", err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.mirror.gate.Lock()
+	defer v.mirror.gate.Unlock()
+	v.mirror.pair = v.pair
+	v.began = v.opt.Now()
+	return nil
 }
 
 // settle waits until no key is in doubt.

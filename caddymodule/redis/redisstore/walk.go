@@ -152,6 +152,45 @@ func (s *Store) Fetch(ctx context.Context, keys ...string) ([]auth.Write, error)
 	return out, err
 }
 
+// Clear implements auth.Walker. The data keys go too: nothing is left that they
+// open.
+func (s *Store) Clear(ctx context.Context, but string) error {
+	found, err := s.shards(ctx)
+	if err != nil {
+		return unavailable("clearing", err)
+	}
+	kept := s.stored(but)
+	for _, one := range found {
+		for cursor, begun := uint64(0), false; cursor != 0 || !begun; begun = true {
+			if cursor, err = s.clear(ctx, one.node, cursor, kept); err != nil {
+				return unavailable("clearing", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) clear(ctx context.Context, node rueidis.Client, cursor uint64, kept string) (uint64, error) {
+	ctx, cancel := s.bounded(ctx, callTimeout)
+	defer cancel()
+	found, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(s.opt.Prefix+"*").Count(walkPage).Build()).AsScanEntry()
+	if err != nil {
+		return 0, err
+	}
+	var gone []rueidis.Completed
+	for _, name := range found.Elements {
+		if name != kept && !s.ofNodes(name) {
+			gone = append(gone, s.client.B().Del().Key(name).Build())
+		}
+	}
+	for _, result := range s.client.DoMulti(ctx, gone...) {
+		if err := result.Error(); err != nil {
+			return 0, err
+		}
+	}
+	return found.Cursor, nil
+}
+
 // Estimate implements auth.Walker. What others keep in the same database is
 // counted too.
 func (s *Store) Estimate(ctx context.Context) (n int, err error) {
