@@ -65,6 +65,10 @@ func (s *Service) fits(u User, q UserQuery) bool {
 	return (!q.Banned || u.BannedAt(s.now())) && (q.Role == "" || slices.Contains(u.Roles, q.Role))
 }
 
+// Walked lists how the keys begin that List is asked for. A store that needs an
+// index for it needs none of others.
+func Walked() []string { return []string{userPrefix, sessionPrefix, devicePrefix} }
+
 // list reads a page of the records whose keys begin with prefix.
 func (s *Service) list(ctx context.Context, prefix, after string, limit int) ([]Listed, error) {
 	lister, ok := s.Store.(Lister)

@@ -74,7 +74,8 @@ type Store interface {
 type Lister interface {
 	// List gives at most limit records whose keys begin with prefix, in an order
 	// of the store's own that does not change, after the record of that key ("":
-	// from the first). The prefix ends with a slash. Fewer than limit means that
+	// from the first). The prefix ends with a slash, and begins like one of
+	// Walked; of others a store may say ErrCannotList. Fewer than limit means that
 	// there are no more. A record that is written meanwhile may be missed; one
 	// that stays as it is, is not. Unlisted records are not shown.
 	List(ctx context.Context, prefix, after string, limit int) ([]Listed, error)

@@ -127,6 +127,7 @@ func (l *Live) Keep(ctx context.Context, store Store, every time.Duration, repor
 const (
 	sessionPrefix = "session/"
 	userPrefix    = "user/"
+	devicePrefix  = "device/"
 )
 
 func sessionKey(id SessionID) string { return sessionPrefix + id.String() }
@@ -134,5 +135,5 @@ func touchKey(id SessionID) string   { return "touch/" + id.String() }
 func userKey(id uint64) string       { return fmt.Sprintf("%s%d", userPrefix, id) }
 func usedKey(user uint64) string     { return fmt.Sprintf("used/%d", user) }
 func deviceKey(user uint64, id string) string {
-	return fmt.Sprintf("device/%d/%s", user, id)
+	return fmt.Sprintf("%s%d/%s", devicePrefix, user, id)
 }

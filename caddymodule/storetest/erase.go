@@ -154,26 +154,26 @@ func unlisted(f *fixture) {
 	secret := func(key, value string) auth.Write {
 		return auth.Write{Key: key, Value: []byte(value), Unlisted: true}
 	}
-	f.swap(0, secret("a/1", "one"))
-	f.put(secret("a/2", "two"), write("a/3", "three"), write("a/4", "four"), auth.Write{Key: "a/5", Value: []byte("five"), Unlisted: true, Owner: 7})
-	f.put(secret("a/4", "hidden now"))
-	v := f.swap(f.holds("a/1", "one"), secret("a/1", "one again"))
-	f.conflict(v+1, secret("a/1", "x"))
-	f.holds("a/1", "one again")
-	f.holds("a/2", "two")
-	f.holds("a/4", "hidden now")
-	f.holds("a/5", "five")
+	f.swap(0, secret("device/7/1", "one"))
+	f.put(secret("device/7/2", "two"), write("device/7/3", "three"), write("device/7/4", "four"), auth.Write{Key: "device/7/5", Value: []byte("five"), Unlisted: true, Owner: 7})
+	f.put(secret("device/7/4", "hidden now"))
+	v := f.swap(f.holds("device/7/1", "one"), secret("device/7/1", "one again"))
+	f.conflict(v+1, secret("device/7/1", "x"))
+	f.holds("device/7/1", "one again")
+	f.holds("device/7/2", "two")
+	f.holds("device/7/4", "hidden now")
+	f.holds("device/7/5", "five")
 	if lister, ok := f.Store.(auth.Lister); ok {
-		if all := walk(f, lister, "a/", 2); len(all) != 1 || all[0].key != "a/3" {
+		if all := walk(f, lister, "device/7/", 2); len(all) != 1 || all[0].key != "device/7/3" {
 			f.Errorf("listed: %v", all)
 		}
 	}
-	f.swap(v, write("a/1", "to be seen"))
+	f.swap(v, write("device/7/1", "to be seen"))
 	if lister, ok := f.Store.(auth.Lister); ok {
-		if all := walk(f, lister, "a/", 2); len(all) != 2 {
+		if all := walk(f, lister, "device/7/", 2); len(all) != 2 {
 			f.Errorf("listed: %v", all)
 		}
 	}
-	f.swap(f.holds("a/2", "two"), auth.Write{Key: "a/2"})
-	f.missing("a/2")
+	f.swap(f.holds("device/7/2", "two"), auth.Write{Key: "device/7/2"})
+	f.missing("device/7/2")
 }

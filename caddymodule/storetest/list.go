@@ -37,7 +37,16 @@ func lists(f *fixture) {
 			f.Errorf("%q: got %q, want %q", r.key, r.value, want[r.key])
 		}
 	}
-	if left := walk(f, lister, "nothing/", 5); len(left) != 0 {
+	for _, user := range []string{"7", "77"} {
+		for i := range 10 {
+			f.put(write(fmt.Sprintf("device/%s/%d", user, i), user))
+		}
+	}
+	devices := walk(f, lister, "device/7/", 3)
+	if len(devices) != 10 || slices.ContainsFunc(devices, func(r listed) bool { return r.value != "7" }) {
+		f.Errorf("of one user's ten devices: %v", devices)
+	}
+	if left := walk(f, lister, "device/0/", 5); len(left) != 0 {
 		f.Errorf("of nothing: %v", left)
 	}
 	if _, err := lister.List(cancelledContext(), "user/", "", 5); err == nil {

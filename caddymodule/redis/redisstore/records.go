@@ -115,7 +115,7 @@ func (s *Store) unwrapAll(ctx context.Context, keys []string, stored [][]byte, k
 		var err error
 		switch out[i], err = s.unwrap(key, stored[i], known.read); {
 		case errors.Is(err, auth.ErrErased):
-			err = s.discard(ctx, key, stored[i])
+			err = s.discard(ctx, s.stored(key), stored[i])
 		case errors.Is(err, errSlotWanted):
 			wanted, err = err, nil
 		}
@@ -126,10 +126,12 @@ func (s *Store) unwrapAll(ctx context.Context, keys []string, stored [][]byte, k
 	return out, wanted
 }
 
-// discard deletes a record if it is still the one that was read.
-func (s *Store) discard(ctx context.Context, key string, stored []byte) error {
-	_, err := s.eval(ctx, call{endScript, s.stored(key), []string{string(stored[:versionSize]), s.nowText(), "", "0"}})
-	return err
+// discard deletes the record under a name if it is still the one that was read.
+func (s *Store) discard(ctx context.Context, name string, stored []byte) error {
+	return s.indexing(ctx, name, true, true, func() (exists bool, err error) {
+		gone, err := s.eval(ctx, call{script: endScript, key: name, args: []string{string(stored[:versionSize]), s.nowText(), "", "0"}})
+		return !gone, err
+	})
 }
 
 // What goes to a server at once.
@@ -164,10 +166,16 @@ func (s *Store) putBatch(ctx context.Context, writes []auth.Write) error {
 	for i, w := range writes {
 		commands[i] = s.put(w, at[w.Owner])
 	}
-	for _, result := range s.client.DoMulti(ctx, commands...) {
-		if err := result.Error(); err != nil {
-			return unavailable("writing", err)
+	err = s.indexingAll(ctx, writes, func(w auth.Write) bool { return w.Value == nil || at[w.Owner].gone }, func() error {
+		for _, result := range s.client.DoMulti(ctx, commands...) {
+			if err := result.Error(); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return unavailable("writing", err)
 	}
 	return nil
 }

@@ -76,9 +76,19 @@ func (s *Store) swap(ctx context.Context, expected auth.Version, w auth.Write, a
 	if w.Ending || value == "" {
 		run = endScript
 	}
-	swapped, err := s.eval(ctx, call{run, s.stored(w.Key), []string{
-		versionText(expected), s.nowText(), value, strconv.FormatInt(s.left(w), 10),
-	}})
+	name, swapped := s.stored(w.Key), false
+	write := func() (exists bool, err error) {
+		swapped, err = s.eval(ctx, call{script: run, key: name, args: []string{
+			versionText(expected), s.nowText(), value, strconv.FormatInt(s.left(w), 10),
+		}})
+		return value != "" || !swapped, err
+	}
+	var err error
+	if expected == 0 || value == "" {
+		err = s.indexing(ctx, name, value == "", w.Ending, write)
+	} else {
+		_, err = write()
+	}
 	switch {
 	case err != nil:
 		return 0, unavailable("writing", err)
@@ -97,6 +107,7 @@ type call struct {
 	script script
 	key    string
 	args   []string
+	alone  bool // no replica is waited for
 }
 
 // eval runs a script, and waits for the replicas. It reports whether the script
@@ -113,7 +124,7 @@ func (s *Store) eval(ctx context.Context, c call) (bool, error) {
 }
 
 func (s *Store) try(ctx context.Context, c call, known bool) (int64, error) {
-	if s.replicas == 0 {
+	if s.replicas == 0 || c.alone {
 		return s.client.Do(ctx, s.command(c, known)).AsInt64()
 	}
 	return s.confirmed(ctx, c, known)
