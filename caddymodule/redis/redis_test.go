@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -55,6 +56,7 @@ type gate struct {
 	address  string
 	log      string
 	upstream string // of /socket
+	admin    string // the endpoint's address
 }
 
 func (g *gate) load(store string) error {
@@ -69,7 +71,7 @@ func (g *gate) config(store string) []byte {
 		site += "\n reverse_proxy /socket " + g.upstream
 	}
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(fmt.Appendf(nil, `{
-	admin off
+	admin %s
 	persist_config off
 	auto_https off
 	log {
@@ -88,7 +90,7 @@ http://%s {
 	sidegate
 	%s
 }
-`, g.log, store, time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly), g.address, site), map[string]any{"filename": "Caddyfile"})
+`, cmp.Or(g.admin, "off"), g.log, store, time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly), g.address, site), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -344,6 +344,28 @@ func TestTheIndexIsLeftAlone(t *testing.T) {
 	}
 }
 
+// The end of a session that has run out, and that no node has in memory, is noted
+// though nobody looks at it.
+func TestSessionsThatRanOutAreFound(t *testing.T) {
+	server := start(t, redistest.Start)
+	nodes := newNodes(t, 2, Options{Addresses: []string{server.Address}})
+	g := nodes[0].signIn()
+	isNoted := func() bool {
+		r, err := nodes[0].Store.Get(t.Context(), "session/"+g.Identity.SessionID.String())
+		return err == nil && strings.Contains(string(r[0].Value), `"idle"`)
+	}
+	if isNoted() {
+		t.Fatal("it has ended already")
+	}
+	nodes[1].Now = func() time.Time { return time.Now().Add(2 * nodes[1].Settings.IdleTimeout) }
+	ctx, cancel := context.WithCancel(t.Context())
+	var looking sync.WaitGroup
+	looking.Go(func() { auth.Lapse(ctx, func() *auth.Service { return nodes[1].Service }) })
+	defer looking.Wait()
+	defer cancel()
+	within(t, 10*time.Second, "the end is noted", isNoted)
+}
+
 // Names in the index hide what names of records hide: of devices everything but
 // which are one user's.
 func TestTheIndexHidesNames(t *testing.T) {
