@@ -83,6 +83,23 @@ func TestDocumentedUserIsEnough(t *testing.T) {
 	}
 }
 
+// A user with the rights of an earlier version is told at the start, and not by
+// the first sign-in.
+func TestRightsOfTheIndexAreNeeded(t *testing.T) {
+	t.Parallel()
+	for _, lacks := range []string{"zadd", "zrem", "zrangebylex"} {
+		server := start(t, redistest.Start)
+		allow(t, "sidegate", server)
+		if _, err := server.Do("ACL", "SETUSER", "sidegate", "-"+lacks); err != nil {
+			t.Fatal(err)
+		}
+		opt := Options{Addresses: []string{server.Address}, Username: "sidegate", Password: "secret", Prefix: "sidegate:", Seal: testVault(t)}
+		if _, err := Open(t.Context(), opt); err == nil || !strings.Contains(err.Error(), "its user lacks one of +zadd") {
+			t.Errorf("without %s: %v", lacks, err)
+		}
+	}
+}
+
 // Nothing may be said in plain text to another machine: the password comes
 // first, and whoever listens has it.
 func TestPlaintextStaysHere(t *testing.T) {

@@ -54,6 +54,9 @@ func TestErasureIsReal(t *testing.T) {
 			t.Errorf("%q can still be read", trace)
 		}
 	}
+	if left := indexOf(t, store, "device"); len(left) != 1 {
+		t.Errorf("the index holds %d devices, want the other user's alone", len(left))
+	}
 	if !strings.Contains(after, bob[1:]) {
 		t.Error("the other user's number cannot be read")
 	}

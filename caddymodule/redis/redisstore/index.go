@@ -147,6 +147,24 @@ func (s *Store) indexingAll(ctx context.Context, writes []auth.Write, deletes fu
 	return err
 }
 
+// mayIndex refuses a user of Redis who may not do what the index needs: the first
+// sign-in would tell otherwise. Any other fault is not its business.
+func (s *Store) mayIndex(ctx context.Context) error {
+	e, _ := s.entryOf(s.opt.Prefix + "user/")
+	ctx, cancel := s.bounded(ctx, callTimeout)
+	defer cancel()
+	_, err1 := s.eval(ctx, s.announce(e, false, true))
+	_, err2 := s.eval(ctx, e.settle(false))
+	err3 := s.client.Do(ctx, s.client.B().Zrangebylex().Key(e.set).Min("-").Max("+").Limit(0, 1).Build()).Error()
+	for _, err := range []error{err1, err2, err3} {
+		// As a command is refused, and a script by Redis 7.0 and by later ones.
+		if refused, ok := refusalOf(err); ok && (strings.Contains(refused.Error(), "permissions to run") || strings.Contains(refused.Error(), "can't run this command")) {
+			return refusal("its user lacks one of +zadd +zrem +zrangebylex, which the index needs: " + refused.Error())
+		}
+	}
+	return nil
+}
+
 // evalAll runs scripts side by side, without replicas.
 func (s *Store) evalAll(ctx context.Context, calls []call) error {
 	for _, known := range []bool{true, false} {

@@ -85,7 +85,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	name := rand.Text() + "/"
 	s := &Store{opt: opt, client: client, pulses: opt.Prefix + pulseKeys + name, syncs: opt.Prefix + syncKeys + name}
 	s.ended, s.end = context.WithCancel(context.Background())
-	if err := s.inspect(ctx); err != nil {
+	if err := errors.Join(s.inspect(ctx), s.mayIndex(ctx)); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
