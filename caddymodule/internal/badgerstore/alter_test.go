@@ -40,16 +40,20 @@ func (f keptFile) write(path string) error {
 }
 
 // keep reads the files of a store, which may be open: that is what a killed
-// process leaves behind.
+// process leaves behind. The epoch comes first, for no other may be older.
 func keep(path string) (files []keptFile, err error) {
+	names := []string{epochFile(path)}
 	err = filepath.WalkDir(path, func(name string, entry os.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
+		if err == nil && entry.Type().IsRegular() && name != names[0] {
+			names = append(names, name)
 		}
-		data, err := os.ReadFile(name)
-		files = append(files, keptFile{name[len(path):], bytes.TrimRight(data, "\x00"), int64(len(data))})
 		return err
 	})
+	for _, name := range names {
+		data, failed := os.ReadFile(name)
+		err = errors.Join(err, failed)
+		files = append(files, keptFile{name[len(path):], bytes.TrimRight(data, "\x00"), int64(len(data))})
+	}
 	return files, err
 }
 
