@@ -67,7 +67,7 @@ func (s *Store) entryOf(name string) (e entry, ok bool) {
 }
 
 func (s *Store) indexSet(kind string, n int) string {
-	return s.opt.Prefix + "index/" + kind + "/" + strconv.Itoa(n)
+	return s.opt.Prefix + indexKeys + kind + "/" + strconv.Itoa(n)
 }
 
 // setOf is the number of the set of a member.

@@ -49,10 +49,12 @@ type Options struct {
 // DetectReplicas is a value of Options.Replicas.
 const DetectReplicas = -1
 
-// How the names of the keys begin that nodes write for themselves.
+// How the names of the keys begin that nodes write for themselves, and those of
+// the index.
 const (
 	pulseKeys = "pulse/"
 	syncKeys  = "sync/"
+	indexKeys = "index/"
 )
 
 // callTimeout bounds a call of the store, beside what replicas may take.

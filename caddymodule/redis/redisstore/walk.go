@@ -84,7 +84,7 @@ func (s *Store) page(ctx context.Context, node rueidis.Client, cursor uint64) (p
 		return p, unavailable("walking", err)
 	}
 	p.next = found.Cursor
-	names := slices.DeleteFunc(found.Elements, s.ofNodes)
+	names := slices.DeleteFunc(found.Elements, s.isNoRecord)
 	stored, err := s.fetch(ctx, names)
 	if err != nil {
 		return p, err
@@ -104,6 +104,11 @@ func (s *Store) page(ctx context.Context, node rueidis.Client, cursor uint64) (p
 // ofNodes tells whether a name is of what nodes write for themselves.
 func (s *Store) ofNodes(name string) bool {
 	return strings.HasPrefix(name, s.opt.Prefix+pulseKeys) || strings.HasPrefix(name, s.opt.Prefix+syncKeys)
+}
+
+// isNoRecord tells whether a name is of nodes or of the index.
+func (s *Store) isNoRecord(name string) bool {
+	return s.ofNodes(name) || strings.HasPrefix(name, s.opt.Prefix+indexKeys)
 }
 
 // revealAll makes stored records the writes that make them. Keys that are not
