@@ -80,7 +80,7 @@ func (r *keyRange) ask(sets, limit int) []rueidis.Completed {
 		if i == 0 {
 			from = r.from
 		}
-		commands[i] = r.store.client.B().Zrangebylex().Key(r.store.indexSet(r.kind, r.set+i)).Min(from).Max(r.last()).Limit(0, int64(limit)).Build()
+		commands[i] = r.store.client.B().Zrangebylex().Key(r.store.indexSet(r.kind, r.set+i)).Min(from).Max(r.last()).Limit(0, int64(limit)).Build().Pin() // see fetch
 	}
 	return commands
 }

@@ -43,10 +43,13 @@ func (s *Store) storedAll(keys []string) []string {
 }
 
 // fetch gives what Redis holds under names of its own; nil where there is nothing.
+// Its commands are pinned: rueidis repeats a read whose connection broke, and
+// then takes the command's memory for others, which the broken connection may
+// still be writing from.
 func (s *Store) fetch(ctx context.Context, names []string) ([][]byte, error) {
 	commands := make([]rueidis.Completed, len(names))
 	for i, name := range names {
-		commands[i] = s.client.B().Get().Key(name).Build()
+		commands[i] = s.client.B().Get().Key(name).Build().Pin()
 	}
 	out := make([][]byte, len(names))
 	for i, result := range s.client.DoMulti(ctx, commands...) {
