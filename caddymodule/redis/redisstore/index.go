@@ -155,7 +155,7 @@ func (s *Store) mayIndex(ctx context.Context) error {
 	defer cancel()
 	_, err1 := s.eval(ctx, s.announce(e, false, true))
 	_, err2 := s.eval(ctx, e.settle(false))
-	err3 := s.client.Do(ctx, s.client.B().Zrangebylex().Key(e.set).Min("-").Max("+").Limit(0, 1).Build()).Error()
+	err3 := s.client.Do(ctx, s.client.B().Zrangebylex().Key(e.set).Min("-").Max("+").Limit(0, 1).Build().Pin()).Error()
 	for _, err := range []error{err1, err2, err3} {
 		// As a command is refused, and a script by Redis 7.0 and by later ones.
 		if refused, ok := refusalOf(err); ok && (strings.Contains(refused.Error(), "permissions to run") || strings.Contains(refused.Error(), "can't run this command")) {

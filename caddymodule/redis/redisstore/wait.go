@@ -67,7 +67,7 @@ func (s *Store) redirected(ctx context.Context, err error, key string) (to line,
 	node, known := s.client.Nodes()[address]
 	if !known {
 		// A read lets rueidis meet the server.
-		s.client.Do(ctx, s.client.B().Exists().Key(key).Build())
+		s.client.Do(ctx, s.client.B().Exists().Key(key).Build().Pin())
 		if node, known = s.client.Nodes()[address]; !known {
 			return to, false
 		}

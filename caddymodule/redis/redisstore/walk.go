@@ -79,7 +79,7 @@ type page struct {
 func (s *Store) page(ctx context.Context, node rueidis.Client, cursor uint64) (p page, err error) {
 	ctx, cancel := s.bounded(ctx, callTimeout)
 	defer cancel()
-	found, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(s.opt.Prefix+"*").Count(walkPage).Build()).AsScanEntry()
+	found, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(s.opt.Prefix+"*").Count(walkPage).Build().Pin()).AsScanEntry()
 	if err != nil {
 		return p, unavailable("walking", err)
 	}
@@ -178,7 +178,7 @@ func (s *Store) Clear(ctx context.Context, but string) error {
 func (s *Store) clear(ctx context.Context, node rueidis.Client, cursor uint64, kept string) (uint64, error) {
 	ctx, cancel := s.bounded(ctx, callTimeout)
 	defer cancel()
-	found, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(s.opt.Prefix+"*").Count(walkPage).Build()).AsScanEntry()
+	found, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(s.opt.Prefix+"*").Count(walkPage).Build().Pin()).AsScanEntry()
 	if err != nil {
 		return 0, err
 	}
@@ -205,7 +205,7 @@ func (s *Store) Estimate(ctx context.Context) (n int, err error) {
 	}
 	for _, one := range found {
 		ctx, cancel := s.bounded(ctx, callTimeout)
-		size, err := one.node.Do(ctx, one.node.B().Dbsize().Build()).AsInt64()
+		size, err := one.node.Do(ctx, one.node.B().Dbsize().Build().Pin()).AsInt64()
 		cancel()
 		if err != nil {
 			return 0, unavailable("counting", err)
