@@ -136,6 +136,9 @@ func TestWebSocket(t *testing.T) {
 // A WebSocket has a connection of its own. HTTP/3 offers one inside of its own
 // (RFC 9220) by CONNECT, which is refused whoever asks.
 func TestNoWebSocketInsideOfHTTP3(t *testing.T) {
+	if raceDetector {
+		t.Skip("HTTP/3 is tested without the detector of races")
+	}
 	s := startStreams(t, "")
 	who := s.signInWith(testA, nil)
 	for _, path := range []string{"/ws", "/open/ws"} {

@@ -54,6 +54,8 @@ func testAll(ctx context.Context, fuzz time.Duration) error {
 		{"staticcheck", command("go", "tool", "staticcheck", "./...")},
 		// One call for tests and coverage: linking Caddy a second time would double the wait.
 		{"go test -race", command("go", "test", "-race", "-count=1", "-timeout=20m", "-coverprofile="+profile, "./...")},
+		// The detector takes the start of Caddy's own tls app for a race with its handshakes.
+		{"HTTP/3", command("go", "test", "-count=1", "-run=Stream|HTTP3|Cut", "./caddymodule")},
 		{"coverage", func(context.Context) error { return checkCoverage(profile) }},
 	}
 	steps = append(steps, webSteps(scratch)...)
