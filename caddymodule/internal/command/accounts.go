@@ -35,16 +35,12 @@ func split(text string) []string {
 }
 
 func createUser(cmd *cobra.Command, args []string) error {
-	c, err := newClient(cmd)
-	if err != nil {
-		return err
-	}
 	in := account(cmd)
 	in["phone"] = args[0]
 	if id, _ := cmd.Flags().GetUint64("id"); id != 0 {
 		in["auth_user_id"] = id
 	}
-	answer, err := c.do(cmd.Context(), http.MethodPost, "users", in)
+	answer, err := ask(cmd, http.MethodPost, "users", in)
 	if err != nil {
 		return err
 	}
@@ -141,10 +137,6 @@ func deleteUser(cmd *cobra.Command, args []string) error {
 
 // act posts to a route that is about no user.
 func act(cmd *cobra.Command, path string, in any) error {
-	c, err := newClient(cmd)
-	if err != nil {
-		return err
-	}
-	_, err = c.do(cmd.Context(), http.MethodPost, path, in)
+	_, err := ask(cmd, http.MethodPost, path, in)
 	return err
 }

@@ -68,11 +68,7 @@ func auditHead(cmd *cobra.Command) ([]byte, error) {
 	if offline, _ := cmd.Flags().GetBool("offline"); offline {
 		return nil, nil
 	}
-	c, err := newClient(cmd)
-	if err != nil {
-		return nil, err
-	}
-	return c.do(cmd.Context(), http.MethodGet, "audit/head", nil)
+	return ask(cmd, http.MethodGet, "audit/head", nil)
 }
 
 func (f *AuditFound) print(cmd *cobra.Command) error {

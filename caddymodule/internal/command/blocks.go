@@ -28,11 +28,7 @@ func blockCommands() *cobra.Command {
 }
 
 func listBlocks(cmd *cobra.Command, _ []string) error {
-	c, err := newClient(cmd)
-	if err != nil {
-		return err
-	}
-	answer, err := c.do(cmd.Context(), http.MethodGet, "blocks", nil)
+	answer, err := ask(cmd, http.MethodGet, "blocks", nil)
 	if err != nil {
 		return err
 	}

@@ -56,6 +56,15 @@ func newClient(cmd *cobra.Command) (*client, error) {
 	return c, nil
 }
 
+// ask makes a command's one request; see do.
+func ask(cmd *cobra.Command, method, path string, in any) ([]byte, error) {
+	c, err := newClient(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return c.do(cmd.Context(), method, path, in)
+}
+
 // do makes one request; in becomes the JSON body unless it is nil. It returns
 // the answer's body.
 func (c *client) do(ctx context.Context, method, path string, in any) ([]byte, error) {

@@ -52,11 +52,7 @@ func doctorCommand(examine Examiner) *cobra.Command {
 
 func diagnose(cmd *cobra.Command, args []string, examine Examiner) ([]byte, error) {
 	if len(args) == 0 {
-		c, err := newClient(cmd)
-		if err != nil {
-			return nil, err
-		}
-		return c.do(cmd.Context(), http.MethodGet, "doctor", nil)
+		return ask(cmd, http.MethodGet, "doctor", nil)
 	}
 	config, _, _, err := caddycmd.LoadConfig(args[0], flag(cmd, "adapter"))
 	if err != nil {

@@ -38,11 +38,7 @@ func rotate(cmd *cobra.Command, _ []string) error {
 }
 
 func showKeys(cmd *cobra.Command, method, path string, in any) error {
-	c, err := newClient(cmd)
-	if err != nil {
-		return err
-	}
-	answer, err := c.do(cmd.Context(), method, path, in)
+	answer, err := ask(cmd, method, path, in)
 	if err != nil {
 		return err
 	}

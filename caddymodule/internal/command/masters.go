@@ -32,11 +32,7 @@ func rewrap(cmd *cobra.Command, _ []string) error {
 }
 
 func showMasters(cmd *cobra.Command, method, path string, in any) error {
-	c, err := newClient(cmd)
-	if err != nil {
-		return err
-	}
-	answer, err := c.do(cmd.Context(), method, path, in)
+	answer, err := ask(cmd, method, path, in)
 	if err != nil {
 		return err
 	}

@@ -150,11 +150,7 @@ func (c *client) watchMove(ctx context.Context, line *statusLine, answer []byte)
 }
 
 func showMove(cmd *cobra.Command, method, path string, in any) error {
-	c, err := newClient(cmd)
-	if err != nil {
-		return err
-	}
-	answer, err := c.do(cmd.Context(), method, path, in)
+	answer, err := ask(cmd, method, path, in)
 	if err != nil {
 		return err
 	}

@@ -64,11 +64,7 @@ func listSessions(cmd *cobra.Command, args []string) error {
 }
 
 func getSession(cmd *cobra.Command, args []string) error {
-	c, err := newClient(cmd)
-	if err != nil {
-		return err
-	}
-	answer, err := c.do(cmd.Context(), http.MethodGet, "sessions/"+url.PathEscape(args[0]), nil)
+	answer, err := ask(cmd, http.MethodGet, "sessions/"+url.PathEscape(args[0]), nil)
 	if err != nil {
 		return err
 	}

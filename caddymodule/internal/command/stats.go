@@ -61,11 +61,7 @@ func (s stats) table() table {
 
 func statsCommand() *cobra.Command {
 	return leaf{"stats", "Shows how much there is, and how the senders do", "  caddy sidegate stats", cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
-		c, err := newClient(cmd)
-		if err != nil {
-			return err
-		}
-		answer, err := c.do(cmd.Context(), http.MethodGet, "stats", nil)
+		answer, err := ask(cmd, http.MethodGet, "stats", nil)
 		if err != nil {
 			return err
 		}

@@ -104,10 +104,6 @@ func userCommands() *cobra.Command {
 }
 
 func listUsers(cmd *cobra.Command, _ []string) error {
-	c, err := newClient(cmd)
-	if err != nil {
-		return err
-	}
 	limit, _ := cmd.Flags().GetInt("limit")
 	query := url.Values{"limit": {strconv.Itoa(limit)}}
 	if banned, _ := cmd.Flags().GetBool("banned"); banned {
@@ -118,7 +114,7 @@ func listUsers(cmd *cobra.Command, _ []string) error {
 			query.Set(name, value)
 		}
 	}
-	answer, err := c.do(cmd.Context(), http.MethodGet, "users?"+query.Encode(), nil)
+	answer, err := ask(cmd, http.MethodGet, "users?"+query.Encode(), nil)
 	if err != nil {
 		return err
 	}
@@ -134,15 +130,11 @@ func listUsers(cmd *cobra.Command, _ []string) error {
 }
 
 func getUser(cmd *cobra.Command, args []string) error {
-	c, err := newClient(cmd)
-	if err != nil {
-		return err
-	}
 	method, path, in := http.MethodGet, "users/"+url.PathEscape(args[0]), any(nil)
 	if isPhone(args[0]) {
 		method, path, in = http.MethodPost, "users/find", map[string]string{"phone": args[0]}
 	}
-	answer, err := c.do(cmd.Context(), method, path, in)
+	answer, err := ask(cmd, method, path, in)
 	if err != nil {
 		return err
 	}
