@@ -1,7 +1,7 @@
 // Command test is how Sidegate is tested: `go run ./cmd/test`. It needs Go, Node and git, and apt where Chromium, nginx,
 // PostgreSQL, MariaDB or Redis are missing.
 //
-//	go run ./cmd/test              # format, vet, staticcheck, every test under the race detector, coverage, the browser's side
+//	go run ./cmd/test              # format, vet, staticcheck, every test under the race detector (HTTP/3 without), coverage, the browser's side
 //	go run ./cmd/test -fuzz 60s    # and every fuzz target for a minute each
 package main
 
